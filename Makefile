@@ -1,0 +1,72 @@
+# Binkeeper. `make run` runs it, `make test` tests it; both set everything up first.
+# Needs Python 3.11+ and make, nothing else.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+ARGS ?=
+TESTS ?= tests
+VENV := .venv
+BIN := $(VENV)/bin
+PACKAGES := engine actors persistence api bench binkeeper
+COMPILE := $(BIN)/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 \
+	--no-emit-index-url --no-emit-find-links --no-header --no-annotate
+
+.PHONY: help
+help: ## list what there is to make
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
+
+.PHONY: run
+run: $(VENV)/runtime.stamp ## run Binkeeper with a demo warehouse until Ctrl-C; ARGS="--port 9000"
+	@exec $(BIN)/binkeeper up $(ARGS)
+
+.PHONY: test
+test: lint ## pass the linters and all tests; TESTS=tests/unit for a part
+	@$(BIN)/python -m pytest $(TESTS) $(ARGS)
+
+.PHONY: lint
+lint: $(VENV)/dev.stamp ## ruff, mypy and import-linter
+	@$(BIN)/ruff check --quiet . && $(BIN)/ruff format --check --quiet . && echo "ruff: clean"
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
+
+.PHONY: format
+format: $(VENV)/dev.stamp ## let ruff fix and format
+	@$(BIN)/ruff check --fix-only --quiet . && $(BIN)/ruff format --quiet .
+
+.PHONY: bench
+bench: $(VENV)/dev.stamp ## measure against peers
+	@$(BIN)/python -m bench $(ARGS)
+
+.PHONY: venv
+venv: $(VENV)/dev.stamp ## only set up the environment
+
+.PHONY: lock
+lock: $(VENV)/uv.stamp ## resolve the dependencies anew into the lock files
+	@printf 'uv>=0.9\nhatchling==1.27.0\neditables\n' | $(COMPILE) - -o requirements-installer.lock
+	$(COMPILE) pyproject.toml -o requirements.lock
+	$(COMPILE) pyproject.toml --group dev -c requirements.lock -o requirements-dev.lock
+	! grep -nE '://' requirements*.lock
+
+.PHONY: clean
+clean: ## remove the environment and what tools left (never the data in .binkeeper)
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
+	find $(PACKAGES) tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Each stamp is newer than what it was made from, so the second run starts at once.
+$(VENV)/uv.stamp: requirements-installer.lock .ci/venv
+	@.ci/venv $(VENV) requirements-installer.lock
+	touch $@
+
+$(VENV)/runtime.stamp: $(VENV)/uv.stamp requirements.lock pyproject.toml
+	@echo "installing Binkeeper's dependencies (about a minute the first time)"
+	.ci/venv-install $(VENV) requirements.lock
+	touch $@
+
+$(VENV)/dev.stamp: $(VENV)/runtime.stamp requirements-dev.lock
+	@echo "installing the test tools"
+	.ci/venv-install $(VENV) requirements-dev.lock
+	touch $@
