@@ -1,0 +1,204 @@
+"""A partition's state as rows, and back: what a snapshot writes behind the ledger and recovery reads.
+
+Rows are also the read model that SQL users see, so that every field is typed and named.
+"""
+
+import json
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from engine.apply import mark_due
+from engine.commands import StockKey
+from engine.moving import next_due_ms
+from engine.state import NEVER_MS, Allocation, Bin, Line, Lot, Partition, Reservation, Stock
+
+
+class LotRow(NamedTuple):
+    """One lot in one bin. A bin is its lots; one without units stays as a row of zeros."""
+
+    partition: int
+    site: str
+    sku: str
+    location: str
+    lot: str
+    seq: int
+    on_hand: int
+    reserved: int
+    held: int
+    holds: str | None
+    """Units held by reason, as JSON text."""
+    expires_at_ms: int | None
+    age: int
+
+
+class ReservationRow(NamedTuple):
+    """One reservation, or a partition's share of one."""
+
+    partition: int
+    number: int
+    seq: int
+    opened_at_ms: int
+    expires_at_ms: int | None
+    reference: str | None
+    state: str
+    open: int
+    attempt: str | None
+    deadline_ms: int | None
+    home_partition: int | None
+    home_number: int | None
+    parts: str | None
+    """[[partition, number], ...] as JSON text."""
+
+
+class LineRow(NamedTuple):
+    """One line of a reservation."""
+
+    partition: int
+    number: int
+    line: int
+    site: str
+    sku: str
+    requested: int
+    quantity: int
+    picked: int
+    released: int
+    expired: int
+    short: int
+    open: int
+    allocations: str
+    """[[location, lot, quantity, open], ...] as JSON text."""
+
+
+class Rows(NamedTuple):
+    """Rows of stocks and reservations of one or more partitions."""
+
+    lots: list[LotRow]
+    reservations: list[ReservationRow]
+    lines: list[LineRow]
+
+
+def capture(partition: Partition, stock_keys: Iterable[StockKey], numbers: Iterable[int]) -> Rows:
+    """Return the rows of these stocks and reservations as they are now."""
+    rows = Rows([], [], [])
+    for key in stock_keys:
+        stock = partition.stocks.get(key)
+        if stock is not None:
+            _capture_stock(partition.number, stock, rows.lots)
+    for number in numbers:
+        reservation = partition.reservations.get(number)
+        if reservation is not None:
+            _capture_reservation(partition.number, reservation, rows)
+    return rows
+
+
+def _capture_stock(partition: int, stock: Stock, lots: list[LotRow]) -> None:
+    for bin_ in stock.bins.values():
+        for lot in bin_.lots.values():
+            lots.append(
+                LotRow(
+                    partition, stock.site, stock.sku, bin_.location, lot.code, lot.seq, lot.on_hand, lot.reserved,
+                    lot.held, json.dumps(lot.holds) if lot.holds else None, lot.expires_at_ms, lot.age,
+                )
+            )  # fmt: skip
+
+
+def _capture_reservation(partition: int, reservation: Reservation, rows: Rows) -> None:
+    home = reservation.home or (None, None)
+    rows.reservations.append(
+        ReservationRow(
+            partition, reservation.number, reservation.seq, reservation.opened_at_ms, reservation.expires_at_ms,
+            reservation.reference, reservation.state, reservation.open, reservation.attempt, reservation.deadline_ms,
+            home[0], home[1], json.dumps(reservation.parts) if reservation.parts else None,
+        )
+    )  # fmt: skip
+    for line in reservation.lines:
+        allocations = [[part.location, part.lot, part.quantity, part.open] for part in line.allocations]
+        rows.lines.append(
+            LineRow(
+                partition, reservation.number, line.index, line.site, line.sku, line.requested, line.quantity,
+                line.picked, line.released, line.expired, line.short,
+                sum(part.open for part in line.allocations), json.dumps(allocations),
+            )
+        )  # fmt: skip
+
+
+def restore(partition: Partition, stock_keys: Iterable[StockKey], rows: Rows) -> None:
+    """Make these stocks and reservations active from their rows. A stock without rows becomes an empty one.
+
+    `rows` holds all lots of the stocks, and every reservation that is open at any of them (with all its lines).
+    What is active already is left as it is.
+    """
+    fresh: dict[StockKey, Stock] = {}
+    for site, sku in stock_keys:
+        if (site, sku) not in partition.stocks:
+            fresh[site, sku] = partition.stocks[site, sku] = Stock(site, sku)
+    for row in rows.lots:
+        stock = fresh.get((row.site, row.sku))
+        if stock is not None:
+            _restore_lot(stock, row)
+    known = set(partition.reservations)
+    for reservation_row in rows.reservations:
+        if reservation_row.number not in known:
+            _restore_reservation(partition, reservation_row)
+    for line_row in rows.lines:
+        reservation = partition.reservations[line_row.number]
+        if line_row.number not in known:
+            _restore_line(reservation, line_row)
+        if line_row.open and (stock := partition.stocks.get((line_row.site, line_row.sku))) is not None:
+            if stock.reservations is None:
+                stock.reservations = {}
+            stock.reservations[line_row.number] = reservation
+    for stock in fresh.values():
+        if (due_ms := next_due_ms(stock)) < NEVER_MS:
+            mark_due(partition, stock, due_ms)
+
+
+def _restore_lot(stock: Stock, row: LotRow) -> None:
+    bin_ = stock.bins.get(row.location)
+    if bin_ is None:
+        bin_ = stock.bins[row.location] = Bin(row.location)
+    bin_.seq = max(bin_.seq, row.seq)
+    lot = bin_.lots[row.lot] = Lot(row.lot)
+    lot.on_hand, lot.reserved, lot.held = row.on_hand, row.reserved, row.held
+    lot.holds = json.loads(row.holds) if row.holds else None
+    lot.expires_at_ms, lot.age, lot.seq = row.expires_at_ms, row.age, row.seq
+
+
+def _restore_reservation(partition: Partition, row: ReservationRow) -> None:
+    reservation = partition.reservations[row.number] = Reservation(row.number, row.opened_at_ms)
+    reservation.seq = row.seq
+    reservation.expires_at_ms = row.expires_at_ms
+    reservation.reference = row.reference
+    reservation.open = row.open
+    reservation.attempt = row.attempt
+    reservation.deadline_ms = row.deadline_ms
+    if row.home_partition is not None and row.home_number is not None:
+        reservation.home = (row.home_partition, row.home_number)
+    if row.parts:
+        reservation.parts = tuple((part[0], part[1]) for part in json.loads(row.parts))
+    if row.deadline_ms is not None and row.open:
+        partition.tentative[row.number] = row.deadline_ms
+    if row.attempt is not None and row.home_partition is None:
+        partition.attempts[row.attempt] = row.number
+
+
+def _restore_line(reservation: Reservation, row: LineRow) -> None:
+    line = Line(row.line, row.site, row.sku)
+    line.requested, line.quantity, line.picked = row.requested, row.quantity, row.picked
+    line.released, line.expired, line.short = row.released, row.expired, row.short
+    for location, lot, quantity, open_units in json.loads(row.allocations):
+        allocation = Allocation(location, lot)
+        allocation.quantity, allocation.open = quantity, open_units
+        line.allocations.append(allocation)
+    reservation.lines.append(line)
+
+
+def digest(partition: Partition) -> dict[str, object]:
+    """Return the state as plain values for comparison: lots without units and resolved reservations left out."""
+    rows = capture(partition, sorted(partition.stocks), sorted(partition.reservations))
+    return {
+        "seq": partition.seq,
+        "lots": sorted(row for row in rows.lots if row.on_hand),
+        "reservations": [row for row in rows.reservations if row.open],
+        "lines": sorted(row for row in rows.lines if row.open),
+    }

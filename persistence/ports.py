@@ -1,0 +1,220 @@
+"""What the owners of stock need from storage. Each port has an adapter in memory and one on a real server.
+
+Faults are exceptions, and their docstrings say what is known. Adapters translate their library's errors here.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+from engine.commands import StockKey
+from engine.entries import Entry
+from engine.images import Rows
+
+
+class Fault(Exception):
+    """Something outside the engine did not work."""
+
+
+class Unavailable(Fault):
+    """The server cannot be reached or refuses to work. Nothing happened; try again."""
+
+
+class OutcomeUnknown(Fault):
+    """The connection was lost while a commit was on its way. Ask `Ledger.is_committed` before going on."""
+
+
+class PartitionsLost(Fault):
+    """Another owner has written at these partitions' sequence numbers. Nothing was committed."""
+
+    def __init__(self, partitions: frozenset[int]) -> None:
+        super().__init__(f"partitions taken over by another host: {sorted(partitions)}")
+        self.partitions = partitions
+
+
+class KeysTaken(Fault):
+    """These command keys are in the ledger already. Nothing was committed."""
+
+    def __init__(self, keys: frozenset[str]) -> None:
+        super().__init__(f"{len(keys)} keys are in the ledger already")
+        self.keys = keys
+
+
+class UnsafeDatabase(Fault):
+    """The server would acknowledge what it can lose, or the schema is another version's. Nothing was started."""
+
+
+class Ledger(Protocol):
+    """The append-only record that everything follows from."""
+
+    async def append(self, entries: Sequence[Entry]) -> None:
+        """Commit entries of one or more partitions, all or nothing, durably.
+
+        Raises PartitionsLost, KeysTaken, Unavailable (nothing was committed in all three) or OutcomeUnknown.
+        """
+
+    async def is_committed(self, entries: Sequence[Entry]) -> bool:
+        """Say whether entries of an append with unknown outcome are in the ledger.
+
+        The append is certain to have ended when this answers. Raises Unavailable.
+        """
+
+    async def read(self, partition: int, after_seq: int, limit: int) -> list[Entry]:
+        """Return committed entries of a partition in order, from `after_seq + 1`, at most `limit`."""
+
+    async def history(self, partition: int, stock: StockKey, after_seq: int, limit: int) -> list[Entry]:
+        """Return committed entries of one SKU in order, from `after_seq + 1`, at most `limit`."""
+
+    async def of_reservation(self, partition: int, number: int, until_seq: int) -> list[Entry]:
+        """Return the entries of a reservation in order, from its first (`seq == number`) to `until_seq`."""
+
+    async def with_keys(self, keys: Sequence[str]) -> list[Entry]:
+        """Return the keyed entries (each its command's first) that carry one of these keys."""
+
+    async def seq_at(self, partition: int, at_ms: int) -> int:
+        """Return the last sequence number recorded at or before an instant; 0 when there is none."""
+
+    async def head(self, partition: int) -> tuple[int, int]:
+        """Return (seq, at_ms) of a partition's last entry; (0, 0) when there is none."""
+
+    async def balances(self, partition: int, stock: StockKey, until_seq: int) -> list[Entry]:
+        """Return, for each lot in each bin of a SKU, its last entry at or before a sequence number."""
+
+
+class Head(NamedTuple):
+    """A partition as its owner found it."""
+
+    partition: int
+    epoch: int
+    """Rises by one with each claim."""
+    snapshot_seq: int
+    """The snapshot's rows include every entry up to this one."""
+    seq: int
+    """The last entry: the claim."""
+    at_ms: int
+
+
+class Due(NamedTuple):
+    """The earliest time at which something at a resting stock expires."""
+
+    partition: int
+    site: str
+    sku: str
+    due_ms: int
+
+
+class Recovery(NamedTuple):
+    """What the new owner of partitions starts from: one consistent view, taken after the claim."""
+
+    heads: list[Head]
+    tail: list[Entry]
+    """Entries after each partition's snapshot, by partition and sequence number."""
+    stocks: list[tuple[int, StockKey]]
+    """(partition, stock) of every stock that the tail touches: to be active before the tail is applied."""
+    rows: Rows
+    """Their snapshot rows, with all reservations that are open at them or that the tail names."""
+    recent_keys: list[Entry]
+    """The newest keyed entries, oldest first."""
+    dues: list[Due]
+    """Of resting stocks that have something to expire."""
+    tentative: list[tuple[int, int, int]]
+    """(partition, number, deadline_ms) of shares whose attempt was not settled at the snapshot."""
+
+
+class Snapshots(Protocol):
+    """State behind the ledger: what recovery starts from, and the read model of SQL users."""
+
+    async def claim(self, host: str, address: str, partitions: Sequence[int], now_ms: int) -> list[Head]:
+        """Take partitions over: append a `partition_claimed` entry to each and record the owner, in one transaction.
+
+        A former owner's commit in flight is waited for, and after 2 s its database session is ended.
+        Raises Unavailable.
+        """
+
+    async def recover(self, partitions: Sequence[int], recent_keys: int) -> Recovery:
+        """Return what the owner of these partitions starts from, with up to `recent_keys` keyed entries."""
+
+    async def load(self, partition: int, stocks: Sequence[StockKey]) -> Rows:
+        """Return the rows of resting stocks, with every reservation that is open at one of them and all its lines."""
+
+    async def load_reservation(self, partition: int, number: int) -> Rows:
+        """Return the rows of one reservation; none when it is not known. No lots."""
+
+    async def load_attempt(self, partition: int, attempt: str) -> Rows:
+        """Return the rows of the reservation that decided an attempt at its home partition. No lots."""
+
+    async def save(self, epochs: dict[int, tuple[int, int, int]], rows: Rows) -> frozenset[int]:
+        """Write rows and move snapshots forward, in one transaction.
+
+        `epochs` gives (epoch, seq, at_ms) by partition. Returns the partitions that somebody else has claimed:
+        nothing of those was written.
+        """
+
+
+class Placement(NamedTuple):
+    """Who owns a partition, as last recorded. Routes only: safety stands on the claims."""
+
+    partition: int
+    host: str
+    address: str
+    """host:port of the owner's lanes."""
+    epoch: int
+
+
+class Directory(Protocol):
+    """Where partitions are."""
+
+    async def placements(self) -> list[Placement]:
+        """Return the owner of every partition that was ever claimed. Raises Unavailable."""
+
+
+class BinRecord(NamedTuple):
+    """A bin of the read model: its lots' rows."""
+
+    site: str
+    sku: str
+    location: str
+    rows: Rows
+
+
+class ReadModel(Protocol):
+    """Questions across partitions, answered from the snapshots."""
+
+    async def bins(
+        self, *, site: str | None, sku: str | None, location: str | None, after: tuple[str, str, str] | None, limit: int
+    ) -> list[BinRecord]:
+        """Return bins ordered by (site, sku, location), those after `after`, at most `limit`, that match what is given."""
+
+    async def totals(self) -> dict[str, int]:
+        """Return the sums of `on_hand`, `reserved`, `held` over all bins, and `bins`, `stocks`, `open_reservations`."""
+
+
+class Message(NamedTuple):
+    """One message for a stream."""
+
+    subject: str
+    payload: bytes
+    message_id: str | None = None
+    """Sent as `Nats-Msg-Id`."""
+
+
+class Streams(Protocol):
+    """The broadcast: derived from the ledger, at least once, in order per subject."""
+
+    async def publish(self, messages: Sequence[Message]) -> None:
+        """Publish in order; returns when all are stored. Raises Unavailable: any prefix may have been stored."""
+
+    async def ledger_tails(self, partitions: Sequence[int]) -> dict[int, int]:
+        """Return the last sequence number of each partition that the `LEDGER` stream holds; 0 for none."""
+
+
+class Cursors(Protocol):
+    """How far the courier has come, durably."""
+
+    async def cursors(self, partitions: Sequence[int]) -> dict[int, int]:
+        """Return the last published sequence number by partition; 0 for none."""
+
+    async def move_cursors(self, cursors: dict[int, int]) -> None:
+        """Remember cursors; one that would go back is left where it is unless the stream itself went back."""
+
+
+Json = dict[str, Any]
