@@ -105,7 +105,8 @@ class EmbeddedNats:
             self._folder.mkdir(parents=True, exist_ok=True)
             end_processes_in(self._folder)
             self._password = kept_secret(self._folder / "password")
-            self._port = kept_port(self._folder / "port")
+            # A restart keeps its port whatever happens: clients know it.
+            self._port = self._port or kept_port(self._folder / "port")
             configuration = _CONFIGURATION.format(
                 port=self._port,
                 payload=_PAYLOAD_BYTES_MAX,

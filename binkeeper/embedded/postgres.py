@@ -125,7 +125,8 @@ class EmbeddedPostgres:
         end_processes_in(room.data)
         # No process of ours is left, so whatever pid this file names belongs to somebody else by now.
         (room.data / "postmaster.pid").unlink(missing_ok=True)
-        self._port = kept_port(own / "port")
+        # A restart keeps its port whatever happens: clients know it.
+        self._port = self._port or kept_port(own / "port")
 
     def launch(self) -> Child:
         """Starts the prepared server's process; it must be the main thread that does (see `child`)."""

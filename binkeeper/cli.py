@@ -1,0 +1,116 @@
+"""The command line. Heavy modules are imported by the command that needs them."""
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from binkeeper.errors import StartError
+
+app = typer.Typer(
+    name="binkeeper",
+    help="An actor-based stock engine: every SKU-location bin is an actor.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,
+)
+
+Home = Annotated[
+    Path | None, typer.Option("--home", help="Folder of all embedded data (default .binkeeper).")
+]
+
+
+class Role(StrEnum):
+    """Whom a token can be made for."""
+
+    ADMINISTRATOR = "administrator"
+
+
+@app.command()
+def up(
+    host: Annotated[str | None, typer.Option(help="Address to listen on (default 127.0.0.1).")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on (default 8000).")] = None,
+    home: Home = None,
+    demo: Annotated[bool, typer.Option(help="Load a small demo warehouse when there is no stock.")] = True,
+) -> None:
+    """Run the server with all its parts until Ctrl-C."""
+    from rich.console import Console  # noqa: PLC0415
+
+    from binkeeper.settings import Settings  # noqa: PLC0415
+    from binkeeper.up import up as run  # noqa: PLC0415
+
+    try:
+        settings = Settings.read(http_host=host, http_port=port, home=home)
+        run(settings, demo=demo, console=Console())
+    except StartError as error:
+        raise _failure(error) from None
+
+
+@app.command()
+def status(
+    home: Home = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show the processes by role, the partitions by host, lag and drift."""
+    from rich.console import Console  # noqa: PLC0415
+
+    from binkeeper.settings import Settings  # noqa: PLC0415
+    from binkeeper.status import show  # noqa: PLC0415
+    from binkeeper.status import status as ask  # noqa: PLC0415
+
+    try:
+        report = ask(Settings.read(home=home))
+    except StartError as error:
+        raise _failure(error) from None
+    if as_json:
+        typer.echo(json.dumps(report))
+    else:
+        show(report, Console())
+
+
+@app.command()
+def token(
+    role: Annotated[str, typer.Option(help="Whom the token is for: administrator.")],
+    site: Annotated[str | None, typer.Option(help="The site the role is held at.")] = None,
+    home: Home = None,
+) -> None:
+    """Print an access token."""
+    from binkeeper.settings import Settings  # noqa: PLC0415
+
+    if role not in set(Role):
+        raise _failure(StartError(f"there is no role {role!r}; the roles are: {', '.join(Role)}"))
+    if site is not None:
+        raise _failure(StartError(f"role {role} is not held at a site: leave --site out"))
+    try:
+        admin_token = Settings.read(home=home).with_tokens().admin_token
+    except StartError as error:
+        raise _failure(error) from None
+    assert admin_token is not None
+    typer.echo(admin_token.get_secret_value())
+
+
+@app.command()
+def replay(
+    file: Annotated[Path, typer.Argument(help="Sales as .csv or .csv.gz.")],
+    opening_stock: Annotated[
+        int | None, typer.Option(help="Units of each SKU received first (default: enough for its sales).")
+    ] = None,
+    home: Home = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the reconciliation as JSON.")] = False,
+) -> None:
+    """Replay a sales file against the running server and print a reconciliation."""
+    from binkeeper.replay import replay as run  # noqa: PLC0415
+    from binkeeper.settings import Settings  # noqa: PLC0415
+
+    try:
+        run(Settings.read(home=home), file, opening_stock=opening_stock, as_json=as_json)
+    except StartError as error:
+        raise _failure(error) from None
+
+
+def _failure(error: StartError) -> typer.Exit:
+    """One line on stderr, exit code 1."""
+    typer.echo(f"error: {error}", err=True)
+    return typer.Exit(1)

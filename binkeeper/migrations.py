@@ -1,0 +1,34 @@
+"""The migrations as a process of their own: Alembic's 0.65 s of imports are not the launcher's to keep.
+
+`python -m binkeeper.migrations` brings the database of BINKEEPER_POSTGRES_URL up to date and ends.
+"""
+
+import json
+import sys
+
+from binkeeper.settings import Settings
+
+
+def main() -> int:
+    """Migrates; tells `ready`, or `failed` with one line, as every child of the launcher does."""
+    from persistence.migrate import migrate  # noqa: PLC0415 (told as an event when it fails)
+
+    url = Settings.read().postgres_url
+    assert url is not None, "the launcher resolves it"
+    try:
+        migrate(url.get_secret_value())
+    except Exception as error:  # noqa: BLE001 (whatever it is, the person gets one line; the log has the rest)
+        text = str(error).strip().splitlines() or [type(error).__name__]
+        _tell(event="failed", text=f"cannot migrate the database: {text[0]}")
+        return 1
+    _tell(event="ready")
+    return 0
+
+
+def _tell(**event: str) -> None:
+    sys.stdout.write(json.dumps(event) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

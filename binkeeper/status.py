@@ -1,0 +1,76 @@
+"""What runs in a home: its processes, and what the API says about hosts, lag and drift."""
+
+import contextlib
+from collections.abc import Collection
+from typing import Any
+
+import httpx
+import psutil
+from rich.console import Console
+from rich.table import Table
+
+from binkeeper.errors import StartError
+from binkeeper.home import Home
+from binkeeper.settings import Settings
+
+_TIMEOUT_S = 5.0
+_START_TIME_TOLERANCE_S = 1.0
+
+
+def status(settings: Settings, *, transport: httpx.BaseTransport | None = None) -> dict[str, Any]:
+    """`{"processes": [{"role", "pid", ...}], ...}` with what `GET /v1/status` answers beside it.
+
+    `api_error` says why the API's part is missing. Raises StartError when nothing runs.
+    """
+    home = Home(settings.home)
+    processes = [entry for entry in home.read_processes() if _runs(entry)]
+    if not processes:
+        raise StartError(f"nothing runs in {home.folder}: start it by `binkeeper up`")
+    run = home.read_run()
+    if not run:
+        return {"processes": processes, "api_error": "it is still starting"}
+    try:
+        with httpx.Client(
+            base_url=run["url"], timeout=_TIMEOUT_S, transport=transport, trust_env=False
+        ) as client:
+            answer = client.get("/v1/status", headers={"Authorization": f"Bearer {run['token']}"})
+        answer.raise_for_status()
+        told = answer.json()
+    except (httpx.HTTPError, KeyError, ValueError) as error:
+        return {"url": run.get("url"), "processes": processes, "api_error": str(error)}
+    return {"url": run["url"], **told, "processes": processes}
+
+
+def show(report: dict[str, Any], console: Console) -> None:
+    """Prints `report` for a person."""
+    console.print(_table("processes", report["processes"], hidden={"started"}))
+    if "api_error" in report:
+        console.print(f"[red]the API does not answer: {report['api_error']}[/]", highlight=False)
+    if hosts := report.get("hosts"):
+        console.print(_table("hosts", hosts))
+    for name, value in report.items():
+        if name not in {"processes", "hosts", "api_error"}:
+            console.print(f"{name.replace('_', ' '):<14} {value}", highlight=False)
+
+
+def _table(title: str, rows: list[dict[str, Any]], hidden: Collection[str] = ()) -> Table:
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    columns = [name for name in dict.fromkeys(name for row in rows for name in row) if name not in hidden]
+    for name in columns:
+        table.add_column(name.replace("_", " "))
+    for row in rows:
+        table.add_row(*(_cell(row.get(name, "")) for name in columns))
+    return table
+
+
+def _cell(value: object) -> str:
+    return str(len(value)) if isinstance(value, list) else str(value)
+
+
+def _runs(entry: dict[str, Any]) -> bool:
+    with contextlib.suppress(psutil.Error):
+        process = psutil.Process(entry["pid"])
+        if process.status() != psutil.STATUS_ZOMBIE:
+            started = entry.get("started", process.create_time())
+            return bool(abs(process.create_time() - started) < _START_TIME_TOLERANCE_S)
+    return False
