@@ -69,6 +69,8 @@ class ReserveTogether(NamedTuple):
     ttl_s: int | None = None
     reference: str | None = None
     partial: bool = False
+    fingerprint: int = 0
+    """Hash of the caller's request: the same for each attempt at it, as this command is not."""
 
 
 class ConfirmReservation(NamedTuple):

@@ -144,7 +144,7 @@ def restore(partition: Partition, stock_keys: Iterable[StockKey], rows: Rows) ->
         reservation = partition.reservations[line_row.number]
         if line_row.number not in known:
             _restore_line(reservation, line_row)
-        if line_row.open and (stock := partition.stocks.get((line_row.site, line_row.sku))) is not None:
+        if line_row.open and (stock := fresh.get((line_row.site, line_row.sku))) is not None:
             if stock.reservations is None:
                 stock.reservations = {}
             stock.reservations[line_row.number] = reservation

@@ -130,6 +130,12 @@ class Snapshots(Protocol):
         Raises Unavailable.
         """
 
+    async def lost(self, epochs: dict[int, int]) -> frozenset[int]:
+        """Return those of the partitions (with the epoch of the asker's claim) that somebody else has claimed since.
+
+        A read or a refusal leaves only after this check, so that a deposed owner answers nothing stale.
+        """
+
     async def recover(self, partitions: Sequence[int], recent_keys: int) -> Recovery:
         """Return what the owner of these partitions starts from, with up to `recent_keys` keyed entries."""
 
