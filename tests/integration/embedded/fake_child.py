@@ -30,7 +30,9 @@ def main() -> None:
     print("a line that is no event", flush=True)
     if role == "supervisor":
         # As Ray's processes do, it leaves the session of the one that started it.
-        worker = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
+        worker = subprocess.Popen(
+            [sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True
+        )
         tell(event="processes", processes=[{"role": "host", "pid": worker.pid}])
     tell(event="ready")
     while not stop.wait(0.05):

@@ -1,0 +1,96 @@
+"""The embedded NATS: JetStream behind a password, and the same address after every restart."""
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import nats
+import nats.errors
+import pytest
+
+from binkeeper.embedded import nats as module
+from binkeeper.embedded.leftovers import processes_in
+from binkeeper.embedded.nats import EmbeddedNats
+from binkeeper.errors import StartError
+
+
+@pytest.fixture
+def server(home: Path) -> Iterator[EmbeddedNats]:
+    server = EmbeddedNats(home)
+    server.start()
+    yield server
+    server.stop()
+
+
+async def test_what_a_stream_holds_survives_a_restart_at_the_same_address(
+    server: EmbeddedNats, home: Path
+) -> None:
+    client = await nats.connect(server.url)
+    await client.jetstream().add_stream(name="KEPT", subjects=["kept"])
+    await client.jetstream().publish("kept", b"still here")
+    await client.close()
+    server.stop()
+
+    again = EmbeddedNats(home)
+    try:
+        assert again.start() == server.url
+        client = await nats.connect(again.url)
+        message = await client.jetstream().get_msg("KEPT", seq=1)
+        await client.close()
+    finally:
+        again.stop()
+    assert message.data == b"still here"
+
+
+async def test_it_takes_messages_of_eight_megabytes(server: EmbeddedNats) -> None:
+    client = await nats.connect(server.url)
+    assert client.max_payload == 8 * 1024 * 1024
+    await client.close()
+
+
+async def test_nobody_gets_in_without_the_password(server: EmbeddedNats, home: Path) -> None:
+    async def quiet(_: Exception) -> None:
+        """The client would print the refusal."""
+
+    address = "nats://binkeeper:guess@" + server.url.split("@")[1]
+    with pytest.raises(nats.errors.Error, match="(?i)authorization|no servers"):
+        await nats.connect(address, allow_reconnect=False, max_reconnect_attempts=0, error_cb=quiet)
+    for file in ("password", "nats.conf"):
+        assert (home / "nats" / file).stat().st_mode & 0o777 == 0o600
+
+
+def test_a_killed_server_comes_back_at_the_same_address(server: EmbeddedNats) -> None:
+    address = server.url
+    assert server.child is not None
+    os.kill(server.child.pid, signal.SIGKILL)
+    assert server.child.wait(10)
+    assert server.start() == address
+
+
+def test_a_server_left_running_is_ended(server: EmbeddedNats, home: Path) -> None:
+    left = server.child
+    assert left is not None
+    taker = EmbeddedNats(home)
+    try:
+        taker.start()
+        assert left.exit_code is not None
+    finally:
+        taker.stop()
+    assert processes_in(server.data) == []
+
+
+def test_a_missing_wheel_is_one_line_that_says_what_to_do(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_DISTRIBUTION", "no-such-distribution")
+    with pytest.raises(StartError, match="BINKEEPER_NATS_URL") as caught:
+        EmbeddedNats(home).start()
+    assert "\n" not in str(caught.value)
+
+
+def test_a_server_that_ends_while_starting_says_why(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_CONFIGURATION", module._CONFIGURATION + "no_such_option: 1\n")
+    with pytest.raises(StartError, match="no_such_option") as caught:
+        EmbeddedNats(home).start()
+    assert "\n" not in str(caught.value)
