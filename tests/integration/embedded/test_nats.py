@@ -54,7 +54,7 @@ async def test_nobody_gets_in_without_the_password(server: EmbeddedNats, home: P
         """The client would print the refusal."""
 
     address = "nats://binkeeper:guess@" + server.url.split("@")[1]
-    with pytest.raises(nats.errors.Error, match="(?i)authorization|no servers"):
+    with pytest.raises(nats.errors.Error, match=r"(?i)authorization|no servers"):
         await nats.connect(address, allow_reconnect=False, max_reconnect_attempts=0, error_cb=quiet)
     for file in ("password", "nats.conf"):
         assert (home / "nats" / file).stat().st_mode & 0o777 == 0o600

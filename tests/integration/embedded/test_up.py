@@ -86,7 +86,7 @@ def test_a_port_in_use_is_refused_by_one_line(lasting_home: Path, start_up: Star
 
 
 async def test_a_killed_postgres_is_started_again_with_the_same_address_and_data(
-    lasting_home: Path, start_up: Start, eventually: Eventually
+    lasting_home: Path, start_up: Start
 ) -> None:
     run = start_up(lasting_home).until_ready()
     url = run.run_file()["postgres_url"]
@@ -104,9 +104,7 @@ async def test_a_killed_postgres_is_started_again_with_the_same_address_and_data
 
 
 @pytest.mark.parametrize("role", ["nats", "api"])
-def test_what_is_killed_comes_back(
-    role: str, lasting_home: Path, start_up: Start, eventually: Eventually
-) -> None:
+def test_what_is_killed_comes_back(role: str, lasting_home: Path, start_up: Start) -> None:
     run = start_up(lasting_home).until_ready()
     before = run.processes()
     os.kill(before[role], signal.SIGKILL)
@@ -180,7 +178,7 @@ def test_a_launcher_that_is_interrupted_while_it_starts_leaves_nothing(
     home: Path, start_up: Start, eventually: Eventually, all_ended: Ended
 ) -> None:
     run = start_up(home)
-    eventually(lambda: (home / "postgres").exists(), "it has begun")
+    eventually((home / "postgres").exists, "it has begun")
     family = run.family()
     assert run.interrupt() == 0
     assert all_ended(family)

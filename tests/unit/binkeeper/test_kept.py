@@ -1,0 +1,101 @@
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from binkeeper.child import Child, ChildSpec
+from binkeeper.errors import StartError
+from binkeeper.kept import BackOff, Event, Kept, Program
+
+
+def program(folder: Path, code: str, heard: list[Event]) -> Program:
+    spec = ChildSpec(
+        role="thing",
+        command=(sys.executable, "-uc", code),
+        log_file=folder / "thing.log",
+        tells_events=True,
+        grace_s=0.2,
+    )
+    return Program(spec, heard.append)
+
+
+SERVES = """
+import time
+print('{"event": "progress", "text": "half way"}')
+print('not an event')
+print('{"no": "event"}')
+print('{"event": "ready"}')
+time.sleep(60)
+"""
+
+
+def test_the_wait_doubles_up_to_five_seconds_and_starts_anew_after_a_good_run() -> None:
+    back_off = BackOff()
+    waits = [back_off.after(lived_s=1) for _ in range(8)]
+    assert waits == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0]
+    assert back_off.after(lived_s=31) == 0.1
+
+
+async def test_events_are_heard_and_everything_else_is_logged(tmp_path: Path) -> None:
+    heard: list[Event] = []
+    thing = program(tmp_path, SERVES, heard)
+    child = await thing.begin()
+    await thing.until_ready()
+    child.kill()
+    await child.exited()
+    assert [event["event"] for event in heard] == ["progress", "ready"]
+    assert (tmp_path / "thing.log").read_text() == 'not an event\n{"no": "event"}\n'
+
+
+@pytest.mark.parametrize(
+    "code, reason",
+    [
+        ("""print('{"event": "failed", "text": "no luck"}')""", "thing: no luck"),
+        ("raise SystemExit('ERROR: gave up')", "thing ended while starting: ERROR: gave up"),
+        ("pass", "thing ended while starting: it said nothing"),
+    ],
+)
+async def test_a_failed_start_says_why(code: str, reason: str, tmp_path: Path) -> None:
+    thing = program(tmp_path, code, [])
+    await thing.begin()
+    with pytest.raises(StartError, match=reason):
+        await thing.until_ready()
+
+
+async def test_what_ends_is_started_again_with_a_line(tmp_path: Path) -> None:
+    lines: asyncio.Queue[str] = asyncio.Queue()
+    kept = Kept(program(tmp_path, SERVES, []), lines.put_nowait, lambda: None)
+    await kept.begin()
+    await kept.until_ready()
+    first = kept.child
+    assert first is not None
+    os.kill(first.pid, signal.SIGKILL)
+    async with asyncio.timeout(30):
+        assert "thing ended (signal 9): starting it again in 0.1 s" in await lines.get()
+        assert "thing is back" in await lines.get()
+    assert kept.child is not None
+    assert kept.child.pid != first.pid
+    await kept.stop()
+    assert kept.child is None
+
+
+async def test_a_program_that_ignores_its_signal_is_killed_after_its_grace(tmp_path: Path) -> None:
+    lines: list[str] = []
+    deaf = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + SERVES
+    kept = Kept(program(tmp_path, deaf, []), lines.append, lambda: None)
+    await kept.begin()
+    await kept.until_ready()
+    child = kept.child
+    await kept.stop()
+    assert child is not None
+    assert child.exit_code == -signal.SIGKILL
+    assert "killed" in lines[-1]
+
+
+def test_a_program_that_is_missing_is_one_line(tmp_path: Path) -> None:
+    spec = ChildSpec(role="thing", command=("/no/such/program",), log_file=tmp_path / "log")
+    with pytest.raises(StartError, match="thing cannot be started: /no/such/program: No such file"):
+        Child.start(spec)
