@@ -49,7 +49,12 @@ class Settings(BaseSettings):
         default_factory=_spare_cores
     )
     partitions: Annotated[
-        int, Field(ge=1, le=65_536, description="partitions of the stock; fixed when the database is made")
+        int,
+        Field(
+            ge=1,
+            le=65_536,
+            description="partitions of the stock; fixed when the database is made, which knows it then",
+        ),
     ] = 256
     lane_host: Annotated[
         str, Field(min_length=1, description="address the bin hosts listen on for lanes")
@@ -120,9 +125,12 @@ class Settings(BaseSettings):
         return self.model_copy(update=tokens)
 
     def environment(self) -> dict[str, str]:
-        """Every setting that has a value as BINKEEPER_* variables, secrets included, for a child process."""
+        """What was set or resolved, as BINKEEPER_* variables for a child process; secrets included.
+
+        Defaults stay defaults, so that a child can still tell what the person asked for.
+        """
         variables = {}
-        for name in type(self).model_fields:
+        for name in sorted(self.model_fields_set | {"home"}):
             value = getattr(self, name)
             if value is not None:
                 plain = value.get_secret_value() if isinstance(value, SecretStr) else value

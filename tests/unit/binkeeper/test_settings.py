@@ -71,6 +71,7 @@ def test_a_child_reads_back_exactly_what_its_parent_had(
     for name, value in parent.environment().items():
         monkeypatch.setenv(name, value)
     assert Settings.read() == parent
+    assert "BINKEEPER_PARTITIONS" not in parent.environment()
 
 
 def test_tokens_are_made_once_and_kept_private(tmp_path: Path) -> None:
