@@ -1,0 +1,20 @@
+"""Ledger, snapshots, directory, read model and cursors on Postgres, by plain asyncpg.
+
+One `Sessions` per process carries them all; the ledger has a connection of its own beside it.
+"""
+
+from persistence.postgres.cursors import PostgresCursors
+from persistence.postgres.directory import PostgresDirectory
+from persistence.postgres.ledger import PostgresLedger
+from persistence.postgres.read_model import PostgresReadModel
+from persistence.postgres.sessions import Sessions
+from persistence.postgres.snapshots import PostgresSnapshots
+
+__all__ = [
+    "PostgresCursors",
+    "PostgresDirectory",
+    "PostgresLedger",
+    "PostgresReadModel",
+    "PostgresSnapshots",
+    "Sessions",
+]

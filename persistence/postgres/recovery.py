@@ -1,0 +1,135 @@
+"""What the new owner of partitions starts from, read at one instant."""
+
+from collections.abc import Iterable, Sequence
+
+from engine.commands import StockKey
+from engine.entries import Entry
+from persistence.ports import Due, Head, Recovery
+from persistence.postgres.rows import Number, read_stocks
+from persistence.postgres.sessions import Connection
+
+_ENTRY_COLUMNS = ", ".join(f"ledger.{name}" for name in Entry._fields)
+
+_HEADS = """\
+SELECT number, epoch, snapshot_seq, coalesce(last.seq, 0), coalesce(last.at_ms, 0)
+FROM partition
+LEFT JOIN LATERAL (
+    SELECT seq, at_ms FROM ledger WHERE ledger.partition = number ORDER BY seq DESC LIMIT 1
+) AS last ON true
+WHERE number = ANY($1::int[])
+ORDER BY number
+"""
+
+# The sub-select's own order keeps the planner at one range of the primary key for each partition.
+_TAIL = f"""\
+SELECT tail.* FROM (SELECT number, snapshot_seq FROM partition WHERE number = ANY($1::int[])) AS owned
+CROSS JOIN LATERAL (
+    SELECT {_ENTRY_COLUMNS} FROM ledger
+    WHERE ledger.partition = owned.number AND seq > owned.snapshot_seq
+    ORDER BY seq
+) AS tail
+ORDER BY tail.partition, tail.seq
+"""
+
+_KEYED_BEFORE = f"""\
+SELECT keyed.* FROM (SELECT number, snapshot_seq FROM partition WHERE number = ANY($1::int[])) AS owned
+CROSS JOIN LATERAL (
+    SELECT {_ENTRY_COLUMNS} FROM ledger
+    WHERE ledger.partition = owned.number AND key IS NOT NULL
+        AND seq > owned.snapshot_seq - $3 AND seq <= owned.snapshot_seq
+    ORDER BY seq DESC LIMIT $2
+) AS keyed
+"""
+
+_STOCKS_OF_RESERVATIONS = """\
+SELECT DISTINCT partition, site, sku FROM unnest($1::int[], $2::bigint[]) AS named (partition, number)
+JOIN reservation_line USING (partition, number)
+WHERE open > 0
+"""
+
+_DUES = """\
+SELECT partition, site, sku, min(due_ms) FROM (
+    SELECT partition, site, sku, expires_at_ms AS due_ms FROM stock_lot
+    WHERE partition = ANY($1::int[]) AND expires_at_ms IS NOT NULL AND on_hand > reserved + held
+    UNION ALL
+    SELECT line.partition, line.site, line.sku, expires_at_ms
+    FROM reservation JOIN reservation_line AS line USING (partition, number)
+    WHERE reservation.partition = ANY($1::int[]) AND expires_at_ms IS NOT NULL
+        AND reservation.open > 0 AND line.open > 0
+) AS due
+GROUP BY partition, site, sku
+ORDER BY partition, site, sku
+"""
+
+_TENTATIVE = """\
+SELECT partition, number, deadline_ms FROM reservation
+WHERE partition = ANY($1::int[]) AND deadline_ms IS NOT NULL AND open > 0
+ORDER BY partition, number
+"""
+
+_SPARSE = 8
+"""Keyed entries are looked for among this many times as many entries."""
+
+
+async def read_recovery(connection: Connection, partitions: Sequence[int], recent_keys: int) -> Recovery:
+    """Read all of it on a session that sees one instant."""
+    owned = sorted(set(partitions))
+    heads = [Head._make(row) for row in await connection.fetch(_HEADS, owned)]
+    tail = list(map(Entry._make, await connection.fetch(_TAIL, owned)))
+    snapshot_seqs = {head.partition: head.snapshot_seq for head in heads}
+    named = {
+        (entry.partition, entry.reservation)
+        for entry in tail
+        if entry.reservation is not None and entry.reservation <= snapshot_seqs[entry.partition]
+    }
+    touched = sorted({*_stocks_of(tail), *await _stocks_of_changed(connection, tail, named)})
+    rows = await read_stocks(connection, touched, named)
+    resting = {(row[0], (row[1], row[2])): row[3] for row in await connection.fetch(_DUES, owned)}
+    for stock in touched:
+        resting.pop(stock, None)
+    return Recovery(
+        heads=heads,
+        tail=tail,
+        stocks=touched,
+        rows=rows,
+        recent_keys=await _recent_keys(connection, owned, tail, recent_keys),
+        dues=[Due(partition, *stock, due_ms) for (partition, stock), due_ms in resting.items()],
+        tentative=[(row[0], row[1], row[2]) for row in await connection.fetch(_TENTATIVE, owned)],
+    )
+
+
+def _stocks_of(tail: Iterable[Entry]) -> set[tuple[int, StockKey]]:
+    return {
+        (entry.partition, (entry.site, entry.sku))
+        for entry in tail
+        if entry.site is not None and entry.sku is not None
+    }
+
+
+async def _stocks_of_changed(
+    connection: Connection, tail: Iterable[Entry], named: set[Number]
+) -> set[tuple[int, StockKey]]:
+    """Return where reservations are open that the tail changes without touching stock: their expiry may be sooner."""
+    changed = {
+        (entry.partition, entry.reservation)
+        for entry in tail
+        if entry.sku is None and entry.reservation is not None
+    } & named
+    if not changed:
+        return set()
+    arrays = [partition for partition, _ in changed], [number for _, number in changed]
+    rows = await connection.fetch(_STOCKS_OF_RESERVATIONS, *arrays)
+    return {(row[0], (row[1], row[2])) for row in rows}
+
+
+async def _recent_keys(
+    connection: Connection, owned: list[int], tail: list[Entry], limit: int
+) -> list[Entry]:
+    """Return the newest keyed entries: the tail's, then as many of each partition from before its snapshot."""
+    keyed = [entry for entry in tail if entry.key is not None]
+    if limit > 0 and len(keyed) < limit:
+        share = -((len(keyed) - limit) // len(owned)) if owned else 0
+        rows = await connection.fetch(_KEYED_BEFORE, owned, share, share * _SPARSE)
+        keyed.extend(map(Entry._make, rows))
+    keyed.sort(key=lambda entry: (entry.at_ms, entry.partition, entry.seq))
+    return keyed[-limit:] if limit else []

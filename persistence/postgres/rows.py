@@ -1,0 +1,135 @@
+"""Reading and writing the snapshot tables' rows in bulk."""
+
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
+
+from engine.commands import StockKey
+from engine.images import LineRow, LotRow, ReservationRow, Rows
+from persistence.postgres.sessions import Connection
+
+Number = tuple[int, int]
+"""(partition, number) of a reservation."""
+
+_Row = TypeVar("_Row", ReservationRow, LineRow)
+
+_TYPES = {
+    "partition": "int",
+    "line": "int",
+    "home_partition": "int",
+    "site": "text",
+    "sku": "text",
+    "location": "text",
+    "lot": "text",
+    "holds": "text",
+    "reference": "text",
+    "state": "text",
+    "attempt": "text",
+    "parts": "text",
+    "allocations": "text",
+}
+"""Of the columns that are not bigint."""
+
+
+def _upsert(table: str, columns: Sequence[str], key: Sequence[str]) -> str:
+    arrays = ", ".join(f"${i}::{_TYPES.get(name, 'bigint')}[]" for i, name in enumerate(columns, 1))
+    changes = ", ".join(f"{name} = excluded.{name}" for name in columns if name not in key)
+    return (
+        f"INSERT INTO {table} ({', '.join(columns)}) SELECT * FROM unnest({arrays})"
+        f" ON CONFLICT ({', '.join(key)}) DO UPDATE SET {changes}"
+    )
+
+
+_UPSERT_LOTS = _upsert("stock_lot", LotRow._fields, ("site", "sku", "location", "lot"))
+_UPSERT_RESERVATIONS = _upsert("reservation", ReservationRow._fields, ("partition", "number"))
+_UPSERT_LINES = _upsert("reservation_line", LineRow._fields, ("partition", "number", "line"))
+
+LOT_COLUMNS = ", ".join(f"stock_lot.{name}" for name in LotRow._fields)
+RESERVATION_COLUMNS = ", ".join(f"reservation.{name}" for name in ReservationRow._fields)
+LINE_COLUMNS = ", ".join(f"reservation_line.{name}" for name in LineRow._fields)
+
+_LOTS = f"""\
+SELECT {LOT_COLUMNS} FROM unnest($1::text[], $2::text[]) AS wanted (site, sku)
+JOIN stock_lot USING (site, sku)
+ORDER BY partition, site, sku, location, lot
+"""
+_OPEN_NUMBERS = """\
+SELECT DISTINCT partition, number FROM unnest($1::int[], $2::text[], $3::text[]) AS wanted (partition, site, sku)
+JOIN reservation_line USING (partition, site, sku)
+WHERE open > 0
+"""
+_RESERVATIONS = f"""\
+SELECT {RESERVATION_COLUMNS} FROM unnest($1::int[], $2::bigint[]) AS wanted (partition, number)
+JOIN reservation USING (partition, number)
+ORDER BY partition, number
+"""
+_LINES = f"""\
+SELECT {LINE_COLUMNS} FROM unnest($1::int[], $2::bigint[]) AS wanted (partition, number)
+JOIN reservation_line USING (partition, number)
+ORDER BY partition, number, line
+"""
+
+
+async def read_stocks(
+    connection: Connection, stocks: Iterable[tuple[int, StockKey]], named: Iterable[Number] = ()
+) -> Rows:
+    """Return the rows of stocks, with every reservation that is open at one of them or named, with all its lines."""
+    partitions, sites, skus = [], [], []
+    for partition, (site, sku) in stocks:
+        partitions.append(partition)
+        sites.append(site)
+        skus.append(sku)
+    lots = await connection.fetch(_LOTS, sites, skus)
+    numbers = set(named)
+    numbers.update(map(tuple, await connection.fetch(_OPEN_NUMBERS, partitions, sites, skus)))
+    reservations = await read_reservations(connection, numbers)
+    return Rows(list(map(LotRow._make, lots)), reservations.reservations, reservations.lines)
+
+
+async def read_reservations(connection: Connection, numbers: Iterable[Number]) -> Rows:
+    """Return the rows of reservations with all their lines, and no lots."""
+    wanted = sorted(numbers)
+    if not wanted:
+        return Rows([], [], [])
+    arrays = [partition for partition, _ in wanted], [number for _, number in wanted]
+    reservations = await connection.fetch(_RESERVATIONS, *arrays)
+    lines = await connection.fetch(_LINES, *arrays)
+    return Rows([], list(map(ReservationRow._make, reservations)), list(map(LineRow._make, lines)))
+
+
+async def write_rows(connection: Connection, rows: Rows, snapshot_seqs: dict[int, int]) -> None:
+    """Write rows over those that are there.
+
+    A reservation's number is the sequence number of its first entry: past `snapshot_seqs` it cannot be stored
+    yet, and a plain COPY will do, which takes a third of the time.
+    """
+    new_reservations, old_reservations = _split(rows.reservations, snapshot_seqs)
+    new_lines, old_lines = _split(rows.lines, snapshot_seqs)
+    if rows.lots:
+        await connection.execute(_UPSERT_LOTS, *_arrays(sorted(rows.lots, key=_lot_place)))
+    if old_reservations:
+        await connection.execute(_UPSERT_RESERVATIONS, *_arrays(old_reservations))
+    if old_lines:
+        await connection.execute(_UPSERT_LINES, *_arrays(old_lines))
+    if new_reservations:
+        await connection.copy_records_to_table(
+            "reservation", records=new_reservations, columns=ReservationRow._fields
+        )
+    if new_lines:
+        await connection.copy_records_to_table("reservation_line", records=new_lines, columns=LineRow._fields)
+
+
+def _split(rows: list[_Row], seqs: dict[int, int]) -> tuple[list[_Row], list[_Row]]:
+    new: list[_Row] = []
+    old: list[_Row] = []
+    for row in rows:
+        (new if row.number > seqs[row.partition] else old).append(row)
+    return new, old
+
+
+def _arrays(rows: Sequence[tuple[object, ...]]) -> list[list[object]]:
+    """Return rows as columns."""
+    return list(map(list, zip(*rows, strict=True)))
+
+
+def _lot_place(row: LotRow) -> tuple[str, str, str, str]:
+    return row.site, row.sku, row.location, row.lot
