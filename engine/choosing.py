@@ -35,8 +35,8 @@ def _lifo(place: Place) -> tuple[int, str]:
     return (-place[1].age, place[0].location)
 
 
-def _closest(place: Place) -> tuple[list[tuple[int, str]], int, int]:
-    return (_walk(place[0].location), *_fefo(place)[:2])
+def _closest(place: Place) -> tuple[list[tuple[int, str]], int, int, str]:
+    return (_walk(place[0].location), *_fefo(place))
 
 
 STRATEGIES: dict[str, Callable[[Place], object]] = {

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from engine import commands as c
-from engine import moving, reserving
+from engine import moving, picking, reserving, spanning
 from engine.draft import Draft
 from engine.entries import Entry
 from engine.refusals import Refused
@@ -17,14 +17,14 @@ from engine.state import Partition
 DECIDERS: dict[type[c.Command], Callable[[Partition, Any, Draft], Refused | None]] = {
     c.ReceiveStock: moving.receive,
     c.ReserveStock: reserving.reserve,
-    c.ReserveTentatively: reserving.reserve_tentatively,
-    c.ReserveTogether: reserving.reserve_together,
-    c.ConfirmReservation: reserving.confirm,
-    c.AbandonReservation: reserving.abandon,
-    c.SettleAttempt: reserving.settle,
+    c.ReserveTentatively: spanning.reserve_tentatively,
+    c.ReserveTogether: spanning.reserve_together,
+    c.ConfirmReservation: spanning.confirm,
+    c.AbandonReservation: spanning.abandon,
+    c.SettleAttempt: spanning.settle,
     c.ExtendReservation: reserving.extend,
     c.ReleaseReservation: reserving.release,
-    c.PickReservation: reserving.pick,
+    c.PickReservation: picking.pick,
     c.PickStock: moving.pick_stock,
     c.MoveStock: moving.move,
     c.AdjustStock: moving.adjust,

@@ -5,7 +5,10 @@ from typing import Any
 
 from engine.entries import EFFECTS, Entry
 from engine.limits import QUANTITY_MAX
-from engine.state import NO_LOT, Lot, Partition, Stock
+from engine.state import Lot, Partition, Stock
+
+_new = tuple.__new__
+"""Makes a named tuple three times as fast as its own constructor: 0.16 us, not 0.49 us."""
 
 
 class Draft:
@@ -16,7 +19,7 @@ class Draft:
     def __init__(self, partition: Partition, now_ms: int, key: str | None, fingerprint: int | None) -> None:
         self.partition = partition.number
         self.seq = partition.seq
-        self.at_ms = now_ms if now_ms > partition.at_ms else partition.at_ms
+        self.at_ms = max(now_ms, partition.at_ms)
         self.key = key
         self.fingerprint = fingerprint
         self.entries: list[Entry] = []
@@ -27,9 +30,10 @@ class Draft:
 
     def balance(self, stock: Stock, location: str, lot: str) -> tuple[int, int, int]:
         """Return (on hand, reserved, held) of a lot in a bin after the entries so far."""
-        balance = self.balances.get((stock, location, lot))
-        if balance is not None:
-            return balance
+        if self.balances:
+            balance = self.balances.get((stock, location, lot))
+            if balance is not None:
+                return balance
         bin_ = stock.bins.get(location)
         found: Lot | None = bin_.lots.get(lot) if bin_ is not None else None
         return (found.on_hand, found.reserved, found.held) if found is not None else (0, 0, 0)
@@ -59,41 +63,18 @@ class Draft:
     ) -> None:
         """Add an entry that changes `quantity` units of a lot in a bin, and work out its balances."""
         on_hand, reserved, held = self.balance(stock, location, lot)
-        effect = EFFECTS[kind]
-        on_hand += effect[0] * quantity
-        held += effect[2] * quantity
+        plus_on_hand, plus_reserved, plus_held = EFFECTS[kind]
+        on_hand += plus_on_hand * quantity
+        held += plus_held * quantity
         if reservation is not None:
-            reserved += effect[1] * quantity
+            reserved += plus_reserved * quantity
         assert reserved >= 0 <= held, "a decision leads below zero"
         assert reserved + held <= on_hand <= QUANTITY_MAX, "a decision commits more than there is"
         self.balances[stock, location, lot] = (on_hand, reserved, held)
-        self.seq += 1
-        self.entries.append(
-            Entry(
-                self.partition,
-                self.seq,
-                self.at_ms,
-                kind,
-                None,
-                None,
-                0,
-                stock.site,
-                stock.sku,
-                location,
-                lot,
-                quantity,
-                on_hand,
-                reserved,
-                held,
-                reservation,
-                line,
-                counterpart,
-                expires_at_ms,
-                reference,
-                reason,
-                detail,
-            )
-        )
+        self._add(
+            kind, stock.site, stock.sku, location, lot, quantity, on_hand, reserved, held, reservation, line,
+            counterpart, expires_at_ms, reference, reason, detail,
+        )  # fmt: skip
 
     def note(
         self,
@@ -105,32 +86,26 @@ class Draft:
         detail: str | None = None,
     ) -> None:
         """Add an entry that changes no stock."""
-        self.seq += 1
-        self.entries.append(
-            Entry(
-                self.partition, self.seq, self.at_ms, kind, None, None, 0, None, None, None, None, 0, 0, 0, 0,
-                reservation, None, None, expires_at_ms, reference, None, detail,
-            )
+        self._add(
+            kind, None, None, None, None, 0, 0, 0, 0, reservation, None, None, expires_at_ms, reference, None,
+            detail,
         )  # fmt: skip
+
+    def _add(self, kind: str, *rest: object) -> None:
+        """Add an entry; `rest` are its fields from `site` on. The first one is made as if it stayed alone."""
+        self.seq += 1
+        entries = self.entries
+        if entries:
+            entries.append(_new(Entry, (self.partition, self.seq, self.at_ms, kind, None, None, 0, *rest)))
+        else:
+            start = (self.partition, self.seq, self.at_ms, kind, self.key, self.fingerprint, 1)
+            entries.append(_new(Entry, (*start, *rest)))
 
     def finish(self) -> list[Entry]:
         """Return the entries; the first carries the key, the body's fingerprint and how many they are."""
         entries = self.entries
-        if entries:
-            first = entries[0]
-            detail = first.detail if self.detail is None else json.dumps(self.detail)
-            entries[0] = first._replace(
-                key=self.key, fingerprint=self.fingerprint, span=len(entries), detail=detail
-            )
+        if self.detail is not None and entries:
+            entries[0] = entries[0]._replace(detail=json.dumps(self.detail))
+        if len(entries) > 1:
+            entries[0] = entries[0]._replace(span=len(entries))
         return entries
-
-
-def sole_lot(stock: Stock, location: str) -> Lot | None:
-    """Return the only lot with units in a bin (an empty one without a lot code if none has), or None if several do."""
-    bin_ = stock.bins.get(location)
-    if bin_ is None:
-        return Lot(NO_LOT)
-    stocked = [lot for lot in bin_.lots.values() if lot.on_hand]
-    if len(stocked) > 1:
-        return None
-    return stocked[0] if stocked else bin_.lots.get(NO_LOT) or Lot(NO_LOT)

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from engine.apply import mark_due
+from engine.apply import add_line, mark_due
 from engine.commands import StockKey
 from engine.moving import next_due_ms
 from engine.state import NEVER_MS, Allocation, Bin, Line, Lot, Partition, Reservation, Stock
@@ -190,7 +190,7 @@ def _restore_line(reservation: Reservation, row: LineRow) -> None:
         allocation = Allocation(location, lot)
         allocation.quantity, allocation.open = quantity, open_units
         line.allocations.append(allocation)
-    reservation.lines.append(line)
+    add_line(reservation, line)
 
 
 def digest(partition: Partition) -> dict[str, object]:

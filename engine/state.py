@@ -79,7 +79,18 @@ class Allocation:
 class Line:
     """One line of a reservation, in units."""
 
-    __slots__ = ("allocations", "expired", "index", "picked", "quantity", "released", "requested", "short", "site", "sku")
+    __slots__ = (
+        "allocations",
+        "expired",
+        "index",
+        "picked",
+        "quantity",
+        "released",
+        "requested",
+        "short",
+        "site",
+        "sku",
+    )
 
     def __init__(self, index: int, site: str, sku: str) -> None:
         self.index = index
@@ -106,6 +117,7 @@ class Reservation:
         "lines",
         "number",
         "open",
+        "open_at",
         "opened_at_ms",
         "parts",
         "reference",
@@ -119,7 +131,10 @@ class Reservation:
         self.expires_at_ms: int | None = None
         self.reference: str | None = None
         self.lines: list[Line] = []
+        """In order of their index."""
         self.open = 0
+        self.open_at: dict[StockKey, int] | None = None
+        """Open units by SKU, kept when there are several lines."""
         self.seq = 0
         """Sequence number of the last entry."""
         self.attempt: str | None = None

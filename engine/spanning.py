@@ -1,0 +1,90 @@
+"""Decisions about reservations that span partitions: tentative shares, one decision, confirmation.
+
+Every share holds its units tentatively under a deadline. The home partition decides by one entry, before the
+deadline; after it, `settle` makes sure that nothing is decided any more. So every share can be finished or
+undone by whoever asks the home partition, at any time and as often as they like.
+"""
+
+import json
+
+from engine.commands import (
+    AbandonReservation,
+    ConfirmReservation,
+    ReserveTentatively,
+    ReserveTogether,
+    SettleAttempt,
+)
+from engine.draft import Draft
+from engine.entries import Kind
+from engine.refusals import Refusal, Refused, refused
+from engine.reserving import find, leave_all, reserve_lines
+from engine.state import Partition
+
+
+def reserve_tentatively(partition: Partition, command: ReserveTentatively, draft: Draft) -> Refused | None:
+    """Hold a share until the home partition has decided."""
+    draft.detail = {"attempt": command.attempt, "home": command.home, "deadline_ms": command.deadline_ms}
+    return reserve_lines(partition, draft, command.lines, None, command.reference, partial=command.partial)
+
+
+def reserve_together(partition: Partition, command: ReserveTogether, draft: Draft) -> Refused | None:
+    """Decide an attempt: reserve the home partition's own lines and name the shares that hold with them.
+
+    Refused at or past the deadline, by the partition's time, which no failover sets back: see `settle`.
+    """
+    if draft.at_ms >= command.deadline_ms:
+        return refused(Refusal.ATTEMPT_ABANDONED, attempt=command.attempt)
+    expires_at_ms = None if command.ttl_s is None else draft.at_ms + command.ttl_s * 1000
+    draft.detail = {"attempt": command.attempt, "parts": command.parts}
+    draft.note(
+        Kind.ATTEMPT_DECIDED,
+        reservation=draft.seq + 1,
+        expires_at_ms=expires_at_ms,
+        reference=command.reference,
+    )
+    if not command.lines:
+        return None
+    return reserve_lines(
+        partition, draft, command.lines, expires_at_ms, command.reference,
+        partial=command.partial, holds_elsewhere=bool(command.parts),
+    )  # fmt: skip
+
+
+def settle(partition: Partition, command: SettleAttempt, draft: Draft) -> Refused | None:
+    """Make sure that an attempt which is not decided by its deadline never will be.
+
+    The entry moves the partition's time to the deadline or past it, and `reserve_together` refuses from there.
+    """
+    if command.attempt not in partition.attempts and partition.at_ms < command.deadline_ms <= draft.at_ms:
+        draft.note(Kind.ATTEMPT_ABANDONED, detail=json.dumps({"attempt": command.attempt}))
+    return None
+
+
+def confirm(partition: Partition, command: ConfirmReservation, draft: Draft) -> Refused | None:
+    """Make a tentative share final. Repeated, it changes nothing; one that was abandoned stays so."""
+    reservation = find(partition, command.number, command.opened_at_ms)
+    if isinstance(reservation, Refused):
+        return reservation
+    is_final = reservation.deadline_ms is None
+    if is_final and reservation.home is not None and reservation.home[1] == command.home_number:
+        return None
+    if is_final or not reservation.open:
+        return refused(Refusal.RESERVATION_RESOLVED, state=reservation.state)
+    draft.note(
+        Kind.RESERVATION_CONFIRMED,
+        reservation=command.number,
+        expires_at_ms=command.expires_at_ms,
+        detail=json.dumps({"home_number": command.home_number}),
+    )
+    return None
+
+
+def abandon(partition: Partition, command: AbandonReservation, draft: Draft) -> Refused | None:
+    """Give a tentative share back. Repeated, it changes nothing; a final share stays."""
+    reservation = find(partition, command.number, command.opened_at_ms)
+    if isinstance(reservation, Refused):
+        return reservation
+    if reservation.deadline_ms is None:
+        return refused(Refusal.RESERVATION_RESOLVED, state=reservation.state)
+    leave_all(partition, draft, Kind.STOCK_RELEASED, reservation, "abandoned")
+    return None
