@@ -5,9 +5,9 @@ able to reach the data and to run the program: below a folder of mode 0700 that 
 folder that `nobody` can reach. The home remembers which.
 """
 
-import hashlib
 import os
 import pwd
+import secrets
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -117,7 +117,8 @@ def copied_program(source: Path, libraries: Path | None, folder: Path) -> Path:
 
 
 def _made_elsewhere(home: Path, account: Account) -> Path:
-    name = hashlib.sha256(str(home.resolve()).encode()).hexdigest()[:16]
+    # A new folder each time: whoever removes a home to begin anew must not meet its old data again.
+    name = f"{home.name.lstrip('.')}-{secrets.token_hex(8)}"
     for parent in _ELSEWHERE:
         folder = parent / name
         try:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import socket
 from collections.abc import Iterator
@@ -152,6 +153,17 @@ def test_a_home_that_nobody_can_reach_keeps_its_data_elsewhere_for_good(home: Pa
         assert ask(again.url, "SELECT n FROM kept") == 7
     finally:
         again.stop()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's home can be closed to the server's user")
+def test_a_home_that_was_removed_to_begin_anew_does_not_meet_its_old_data(home: Path) -> None:
+    home.chmod(0o700)
+    first = room_for(home).folder
+    try:
+        shutil.rmtree(home / "postgres")
+        assert room_for(home).folder != first
+    finally:
+        shutil.rmtree(first)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root's home can be closed to the server's user")
