@@ -1,1 +1,1 @@
-"""What outlives a process: the ledger, the snapshots and the streams. Ports in `ports`, adapters beside them."""
+"""What outlives a process: the ledger, the snapshots and the streams. Ports in `ports`, adapters beside."""

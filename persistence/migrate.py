@@ -20,7 +20,7 @@ _MIGRATIONS = Path(__file__).parent / "migrations"
 def migrate(postgres_url: str, partitions: int | None = None) -> int:
     """Upgrade the schema, create the partitions the first time, and return how many there are.
 
-    `partitions` is what the database is created with, 256 unless told. Several starters may call this at once.
+    `partitions` is what the database is created with, 256 unless told. Several starters may do so at once.
     Raises UnsafeDatabase when another number was asked for than the database was created with, or when the
     schema is a later program's; Unavailable when the server does not answer.
     """
@@ -39,7 +39,9 @@ async def _migrate(postgres_url: str, partitions: int | None) -> int:
     from sqlalchemy.pool import NullPool  # noqa: PLC0415
 
     async def connect() -> "asyncpg.Connection":
-        return await asyncpg.connect(postgres_url, timeout=10, server_settings={"application_name": "binkeeper"})
+        return await asyncpg.connect(
+            postgres_url, timeout=10, server_settings={"application_name": "binkeeper"}
+        )
 
     engine = create_async_engine("postgresql+asyncpg://", async_creator=connect, poolclass=NullPool)
     try:
@@ -77,9 +79,7 @@ def _settle_partitions(connection: "Connection", asked: int | None) -> int:
         text("INSERT INTO setting (name, value) VALUES ('partitions', :value) ON CONFLICT (name) DO NOTHING"),
         {"value": str(wanted)},
     )
-    found = int(
-        connection.execute(text("SELECT value FROM setting WHERE name = 'partitions'")).scalar_one()
-    )
+    found = int(connection.execute(text("SELECT value FROM setting WHERE name = 'partitions'")).scalar_one())
     if asked is not None and asked != found:
         raise UnsafeDatabase(f"the database was created with {found} partitions and cannot have {asked}")
     connection.execute(

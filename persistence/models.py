@@ -262,4 +262,4 @@ GROUP BY site, sku, location
 """
 """Bins for people who read with SQL, a few seconds behind the ledger."""
 
-event.listen(Model.metadata, "after_create", DDL(BIN_VIEW))
+event.listen(Model.metadata, "after_create", DDL(BIN_VIEW))  # type: ignore[no-untyped-call]

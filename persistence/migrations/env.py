@@ -1,4 +1,4 @@
-"""How Alembic runs the migrations: on the connection that `persistence.migrate` hands over, in its transaction.
+"""How Alembic runs the migrations: in the transaction of a connection that `persistence.migrate` hands over.
 
 Whoever starts second waits for the lock and then finds nothing left to do.
 """

@@ -1,5 +1,7 @@
 """What the new owner of partitions starts from, read at one instant."""
 
+# ruff: noqa: S608 - statements are put together from our own columns' names; values travel as parameters
+
 from collections.abc import Iterable, Sequence
 
 from engine.commands import StockKey
@@ -109,7 +111,7 @@ def _stocks_of(tail: Iterable[Entry]) -> set[tuple[int, StockKey]]:
 async def _stocks_of_changed(
     connection: Connection, tail: Iterable[Entry], named: set[Number]
 ) -> set[tuple[int, StockKey]]:
-    """Return where reservations are open that the tail changes without touching stock: their expiry may be sooner."""
+    """Return where reservations are open that the tail changes without touching stock: some end sooner."""
     changed = {
         (entry.partition, entry.reservation)
         for entry in tail
@@ -125,7 +127,7 @@ async def _stocks_of_changed(
 async def _recent_keys(
     connection: Connection, owned: list[int], tail: list[Entry], limit: int
 ) -> list[Entry]:
-    """Return the newest keyed entries: the tail's, then as many of each partition from before its snapshot."""
+    """Return the newest keyed entries: the tail's, then as many of each partition from before it."""
     keyed = [entry for entry in tail if entry.key is not None]
     if limit > 0 and len(keyed) < limit:
         share = -((len(keyed) - limit) // len(owned)) if owned else 0

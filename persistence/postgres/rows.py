@@ -1,5 +1,7 @@
 """Reading and writing the snapshot tables' rows in bulk."""
 
+# ruff: noqa: S608 - statements are put together from our own columns' names; values travel as parameters
+
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
@@ -53,7 +55,8 @@ JOIN stock_lot USING (site, sku)
 ORDER BY partition, site, sku, location, lot
 """
 _OPEN_NUMBERS = """\
-SELECT DISTINCT partition, number FROM unnest($1::int[], $2::text[], $3::text[]) AS wanted (partition, site, sku)
+SELECT DISTINCT partition, number
+FROM unnest($1::int[], $2::text[], $3::text[]) AS wanted (partition, site, sku)
 JOIN reservation_line USING (partition, site, sku)
 WHERE open > 0
 """
@@ -72,7 +75,7 @@ ORDER BY partition, number, line
 async def read_stocks(
     connection: Connection, stocks: Iterable[tuple[int, StockKey]], named: Iterable[Number] = ()
 ) -> Rows:
-    """Return the rows of stocks, with every reservation that is open at one of them or named, with all its lines."""
+    """Return the rows of stocks, and every reservation open at one of them or named, with all its lines."""
     partitions, sites, skus = [], [], []
     for partition, (site, sku) in stocks:
         partitions.append(partition)
@@ -105,7 +108,7 @@ async def write_rows(connection: Connection, rows: Rows, snapshot_seqs: dict[int
     new_reservations, old_reservations = _split(rows.reservations, snapshot_seqs)
     new_lines, old_lines = _split(rows.lines, snapshot_seqs)
     if rows.lots:
-        await connection.execute(_UPSERT_LOTS, *_arrays(sorted(rows.lots, key=_lot_place)))
+        await connection.execute(_UPSERT_LOTS, *_arrays(sorted(rows.lots, key=lambda lot: lot[1:5])))
     if old_reservations:
         await connection.execute(_UPSERT_RESERVATIONS, *_arrays(old_reservations))
     if old_lines:
@@ -129,7 +132,3 @@ def _split(rows: list[_Row], seqs: dict[int, int]) -> tuple[list[_Row], list[_Ro
 def _arrays(rows: Sequence[tuple[object, ...]]) -> list[list[object]]:
     """Return rows as columns."""
     return list(map(list, zip(*rows, strict=True)))
-
-
-def _lot_place(row: LotRow) -> tuple[str, str, str, str]:
-    return row.site, row.sku, row.location, row.lot

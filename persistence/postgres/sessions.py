@@ -72,9 +72,11 @@ class Sessions:
     @asynccontextmanager
     async def view(self) -> AsyncIterator[Connection]:
         """A session in which all reads see the same instant. Raises as `session` does."""
-        async with self.session() as connection:
-            async with connection.transaction(isolation="repeatable_read", readonly=True):
-                yield connection
+        async with (
+            self.session() as connection,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            yield connection
 
     async def connect(self) -> Connection:
         """Return a connection of the caller's own, to a server that keeps what it acknowledges.
