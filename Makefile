@@ -31,7 +31,7 @@ test: lint ## pass the linters and all tests; TESTS=tests/unit for a part
 lint: $(VENV)/dev.stamp ## ruff, mypy and import-linter
 	@$(BIN)/ruff check --quiet . && $(BIN)/ruff format --check --quiet . && echo "ruff: clean"
 	$(BIN)/mypy
-	$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo --cache-dir .import_linter_cache
 
 .PHONY: format
 format: $(VENV)/dev.stamp ## let ruff fix and format

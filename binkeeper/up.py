@@ -150,6 +150,8 @@ class Launcher:
         for kept in servers:
             self._stages.begin(kept.role, "preparing")
         await _all_of(*(server.prepare() for server in self._embedded))
+        if self._postgres and not self._postgres.data.is_relative_to(self._home.folder):
+            self._stages.say(f"the database is kept in {self._postgres.data}, which its user can reach")
         resolved = {
             name: SecretStr(server.url)
             for name, server in (("postgres_url", self._postgres), ("nats_url", self._nats))
