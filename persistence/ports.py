@@ -186,7 +186,13 @@ class ReadModel(Protocol):
     """Questions across partitions, answered from the snapshots."""
 
     async def bins(
-        self, *, site: str | None, sku: str | None, location: str | None, after: tuple[str, str, str] | None, limit: int
+        self,
+        *,
+        site: str | None,
+        sku: str | None,
+        location: str | None,
+        after: tuple[str, str, str] | None,
+        limit: int,
     ) -> list[BinRecord]:
         """Return bins ordered by (site, sku, location), those after `after`, at most `limit`, that match what is given."""
 
@@ -219,8 +225,8 @@ class Cursors(Protocol):
     async def cursors(self, partitions: Sequence[int]) -> dict[int, int]:
         """Return the last published sequence number by partition; 0 for none."""
 
-    async def move_cursors(self, cursors: dict[int, int]) -> None:
-        """Remember cursors; one that would go back is left where it is unless the stream itself went back."""
+    async def move_cursors(self, cursors: dict[int, int], *, back: bool = False) -> None:
+        """Remember cursors; one that would go back is left where it is, unless the stream itself went `back`."""
 
 
 Json = dict[str, Any]

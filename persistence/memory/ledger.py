@@ -1,0 +1,68 @@
+"""The ledger in memory."""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+
+from engine.commands import StockKey
+from engine.entries import Entry
+from persistence.memory.database import MemoryDatabase
+
+
+class MemoryLedger:
+    """The ledger of all hosts that share a database."""
+
+    def __init__(self, database: MemoryDatabase, host: str = "host") -> None:
+        self.host = host
+        self._database = database
+
+    async def append(self, entries: Sequence[Entry]) -> None:
+        """See `Ledger.append`."""
+        self._database.commit(entries)
+
+    async def is_committed(self, entries: Sequence[Entry]) -> bool:
+        """See `Ledger.is_committed`."""
+        equal = sum(self._entries(entry.partition)[entry.seq - 1 : entry.seq] == [entry] for entry in entries)
+        assert equal in (0, len(entries)), "an append was committed in part"
+        return equal > 0 or not entries
+
+    async def read(self, partition: int, after_seq: int, limit: int) -> list[Entry]:
+        """See `Ledger.read`."""
+        return self._entries(partition)[after_seq : after_seq + limit]
+
+    async def history(self, partition: int, stock: StockKey, after_seq: int, limit: int) -> list[Entry]:
+        """See `Ledger.history`."""
+        found = (entry for entry in self._entries(partition)[after_seq:] if (entry.site, entry.sku) == stock)
+        return list(found)[:limit]
+
+    async def of_reservation(self, partition: int, number: int, until_seq: int) -> list[Entry]:
+        """See `Ledger.of_reservation`."""
+        return [
+            entry for entry in self._entries(partition)[number - 1 : until_seq] if entry.reservation == number
+        ]
+
+    async def with_keys(self, keys: Sequence[str]) -> list[Entry]:
+        """See `Ledger.with_keys`."""
+        return sorted(self._database.keys[key] for key in set(keys) if key in self._database.keys)
+
+    async def seq_at(self, partition: int, at_ms: int) -> int:
+        """See `Ledger.seq_at`."""
+        return bisect_right(self._entries(partition), at_ms, key=lambda entry: entry.at_ms)
+
+    async def head(self, partition: int) -> tuple[int, int]:
+        """See `Ledger.head`."""
+        entries = self._entries(partition)
+        return (entries[-1].seq, entries[-1].at_ms) if entries else (0, 0)
+
+    async def balances(self, partition: int, stock: StockKey, until_seq: int) -> list[Entry]:
+        """See `Ledger.balances`."""
+        last = {
+            (entry.location, entry.lot): entry
+            for entry in self._entries(partition)[:until_seq]
+            if (entry.site, entry.sku) == stock
+        }
+        return [
+            entry for _, entry in sorted(last.items(), key=lambda item: (item[0][0] or "", item[0][1] or ""))
+        ]
+
+    def _entries(self, partition: int) -> list[Entry]:
+        return self._database.partitions[partition].ledger

@@ -1,0 +1,1 @@
+"""The broadcast on NATS JetStream."""
