@@ -1,4 +1,4 @@
-"""What may be asked of a partition. Field order is the wire order of the lanes: only ever append, with a default.
+"""What may be asked of a partition. Field order is the wire order of lanes: only append, with a default.
 
 Quantities are whole units; times are milliseconds UTC; `None` means "not named by the caller". The edge has
 checked types, lengths and ranges (`engine.limits`) before a command is made.
@@ -32,7 +32,7 @@ class ReserveLine(NamedTuple):
     location: str | None = None
     lot: str | None = None
     strategy: str = "fefo"
-    index: int = 0
+    index: int = 0  # type: ignore[assignment]  # hides tuple.index, which nobody wants of a line
     """Position in the caller's request."""
 
 
@@ -59,12 +59,12 @@ class ReserveTentatively(NamedTuple):
 
 
 class ReserveTogether(NamedTuple):
-    """Reserve the home partition's lines and so decide the attempt: from this entry on, all its shares hold."""
+    """Reserve the home partition's lines and so decide the attempt: from then on, all its shares hold."""
 
     attempt: str
     deadline_ms: int
-    parts: tuple[tuple[int, int], ...]
-    """(partition, number) of each tentative share."""
+    parts: tuple[tuple[int, int, int], ...]
+    """(partition, number, opened_at_ms) of each tentative share."""
     lines: tuple[ReserveLine, ...]
     ttl_s: int | None = None
     reference: str | None = None
@@ -90,7 +90,7 @@ class AbandonReservation(NamedTuple):
 
 
 class SettleAttempt(NamedTuple):
-    """Ask the home partition what became of an attempt; past the deadline an undecided one is abandoned for good."""
+    """Ask the home partition what became of an attempt; past the deadline, an undecided one is abandoned."""
 
     attempt: str
     deadline_ms: int
@@ -102,6 +102,8 @@ class ExtendReservation(NamedTuple):
     number: int
     opened_at_ms: int
     ttl_s: int
+    is_share: bool = False
+    """Whether the gateway addresses a share of a reservation that spans partitions, not the whole."""
 
 
 class ReleaseReservation(NamedTuple):
@@ -111,13 +113,15 @@ class ReleaseReservation(NamedTuple):
     opened_at_ms: int
     quantity: int | None = None
     sku: str | None = None
+    is_share: bool = False
 
 
 class PickReservation(NamedTuple):
     """Take reserved units out: all that is open, or as narrowed down.
 
     A location that holds none of the reservation's units serves it from there. With `short_reason`, what is
-    not picked of the lines named is not there: it leaves the reservation and is held in its bin until counted.
+    not picked of the lines named is not there: it leaves the reservation and is held in its bin until it is
+    counted.
     """
 
     number: int
@@ -127,6 +131,7 @@ class PickReservation(NamedTuple):
     location: str | None = None
     lot: str | None = None
     short_reason: str | None = None
+    is_share: bool = False
 
 
 class PickStock(NamedTuple):
@@ -141,7 +146,7 @@ class PickStock(NamedTuple):
 
 
 class MoveStock(NamedTuple):
-    """Move units between bins of a SKU: free units first, then reserved ones, which keep their reservation."""
+    """Move units between bins of a SKU: free ones first, then reserved ones, which keep their reservation."""
 
     site: str
     sku: str
@@ -152,7 +157,7 @@ class MoveStock(NamedTuple):
 
 
 class AdjustStock(NamedTuple):
-    """Add or take away units with a reason."""
+    """Add or take away units with a reason. The reason "expired" takes units held as expired first."""
 
     site: str
     sku: str

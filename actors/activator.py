@@ -1,0 +1,217 @@
+"""Waking what rests: before a request is decided, everything it touches is loaded from the snapshots.
+
+A partition's requests are decided in the order they came: one that waits for a stock holds up those behind it,
+and what they need is loaded along with it.
+"""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from actors.owned import OwnedPartition
+from actors.queries import QUERY_NAMES, ReadReservation
+from actors.requests import Request
+from engine.apply import apply
+from engine.commands import CountStock, ExpireStock, ReserveStock, SettleAttempt, StockKey
+from engine.images import LineRow, LotRow, ReservationRow, Rows, restore
+from engine.moving import count_needs_past
+from engine.touching import reservation_number, stock_keys
+from persistence.ports import Recovery, Unavailable
+
+if TYPE_CHECKING:
+    from actors.host import Host
+
+_LOOK_AHEAD = 1_000
+"""Queued requests whose stocks are loaded together."""
+_DRAIN_MAX = 500
+"""Requests decided in one go before others get a turn."""
+
+
+@dataclass(slots=True)
+class Needs:
+    """What is not active yet."""
+
+    stocks: set[StockKey] = field(default_factory=set)
+    reservations: dict[int, list[Request]] = field(default_factory=dict)
+    attempts: dict[str, list[Request]] = field(default_factory=dict)
+    counts: list[Request] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.stocks or self.reservations or self.attempts or self.counts)
+
+
+class Activator:
+    """Loads what requests need, and drains the partitions' queues."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    def is_prepared(self, owned: OwnedPartition, request: Request) -> bool:
+        """Whether a request can be decided now. Expires what is due at the stocks it touches."""
+        command = request.command
+        if type(command) is ReserveStock and len(command.lines) == 1:
+            line = command.lines[0]
+            stock = owned.state.stocks.get((line.site, line.sku))
+            if stock is None:
+                return owned.complete
+            if stock.due_ms > self._host.clock():
+                return True
+        needs = Needs()
+        self._collect(owned, request, needs)
+        return not needs
+
+    def _collect(self, owned: OwnedPartition, request: Request, needs: Needs) -> None:
+        """Add what a request lacks."""
+        state, command = owned.state, request.command
+        number = command.number if type(command) is ReadReservation else None
+        is_query = type(command) in QUERY_NAMES
+        if number is None and not is_query:
+            number = reservation_number(command)
+        if number is not None and number not in state.reservations:
+            if not request.looked_up and number <= owned.snapshot_seq:
+                needs.reservations.setdefault(number, []).append(request)
+            return
+        if type(command) is SettleAttempt and command.attempt not in state.attempts and not request.looked_up:
+            needs.attempts.setdefault(command.attempt, []).append(request)
+            return
+        keys: list[StockKey]
+        if type(command) is ReadReservation:
+            keys = [(line.site, line.sku) for line in state.reservations[command.number].lines]
+        elif is_query:
+            keys = [(command.site, command.sku)]
+        else:
+            keys = list(stock_keys(state, command))
+        if not self._lacks_stocks(owned, keys, needs) and type(command) is CountStock and count_needs_past(state, command):
+            needs.counts.append(request)
+
+    def _lacks_stocks(self, owned: OwnedPartition, keys: list[StockKey], needs: Needs) -> bool:
+        """Add stocks that rest; at those that are active, expire what is due."""
+        stocks = owned.state.stocks
+        resting = [] if owned.complete else [key for key in keys if key not in stocks]
+        now_ms = self._host.clock()
+        for key in keys:
+            stock = stocks.get(key)
+            if stock is not None and stock.due_ms <= now_ms:
+                others = [] if owned.complete else stock_keys(owned.state, ExpireStock(*key))
+                asleep = [other for other in others if other not in stocks]
+                resting += asleep
+                if not asleep:
+                    self._host.expire(owned, stock)
+        needs.stocks.update(resting)
+        return bool(resting)
+
+    def wake(self, owned: OwnedPartition) -> None:
+        """Start to work on a partition's queue, unless that is under way."""
+        if owned.is_ready and owned.queue and not owned.is_activating:
+            owned.is_activating = True
+            self._host.spawn(self._run(owned))
+
+    async def _run(self, owned: OwnedPartition) -> None:
+        host, number = self._host, owned.state.number
+        retry_s = 0.02
+        try:
+            while owned.queue and host.owned.get(number) is owned:
+                try:
+                    await self._load(owned)
+                except Unavailable:
+                    await host.sleep(retry_s)
+                    retry_s = min(retry_s * 2, 0.5)
+                    continue
+                for _ in range(_DRAIN_MAX):
+                    if not owned.queue or not self.is_prepared(owned, owned.queue[0]):
+                        break
+                    host.handle(owned, owned.queue.popleft())
+                if host.committer.open.requests or host.committer.open.entries:
+                    host.committer.kick()
+                await host.sleep(0)
+        finally:
+            owned.is_activating = False
+
+    async def _load(self, owned: OwnedPartition) -> None:
+        """Load what the first requests of the queue need. Raises Unavailable."""
+        needs = Needs()
+        for request in islice(owned.queue, _LOOK_AHEAD):
+            self._collect(owned, request, needs)
+        number, snapshots = owned.state.number, self._host.snapshots
+        for reservation, waiting in needs.reservations.items():
+            rows = await snapshots.load_reservation(number, reservation)
+            self._restore(owned, (), rows, waiting)
+        for attempt, waiting in needs.attempts.items():
+            rows = await snapshots.load_attempt(number, attempt)
+            self._restore(owned, (), rows, waiting)
+        if needs.stocks:
+            rows = await snapshots.load(number, sorted(needs.stocks))
+            self._restore(owned, needs.stocks, rows, ())
+        for request in needs.counts:
+            await self._look_back(owned, request)
+
+    def _restore(
+        self, owned: OwnedPartition, keys: set[StockKey] | tuple[()], rows: Rows, waiting: list[Request] | tuple[()]
+    ) -> None:
+        restore(owned.state, keys, rows)
+        for request in waiting:
+            request.looked_up = True
+
+    async def _look_back(self, owned: OwnedPartition, request: Request) -> None:
+        """Fill in what was on hand when the counter looked."""
+        count: CountStock = request.command
+        assert count.seen_seq is not None
+        entries = await self._host.ledger.balances(owned.state.number, (count.site, count.sku), count.seen_seq)
+        lots = {entry.lot: entry.on_hand for entry in entries if entry.location == count.location and entry.on_hand}
+        lot = count.lot
+        if lot is None:
+            bin_ = owned.state.stocks[count.site, count.sku].bins[count.location]
+            now = [code for code, found in bin_.lots.items() if found.on_hand]
+            lot = now[0] if now else next(iter(lots), "")
+        request.command = count._replace(on_hand_seen=lots.get(lot, 0))
+
+    def restore(self, recovery: Recovery) -> None:
+        """Rebuild the state of partitions: snapshot rows, then the tail."""
+        host = self._host
+        owned_by = {head.partition: host.owned.get(head.partition) for head in recovery.heads}
+        for head in recovery.heads:
+            owned = owned_by[head.partition]
+            if owned is None or owned.epoch != head.epoch:
+                owned_by[head.partition] = None
+                continue
+            owned.state.seq = owned.snapshot_seq = head.snapshot_seq
+            owned.complete = head.snapshot_seq == 0
+        by_partition = _split(recovery)
+        for number, (keys, rows) in by_partition.items():
+            owned = owned_by.get(number)
+            if owned is not None:
+                restore(owned.state, keys, rows)
+        for entry in recovery.tail:
+            owned = owned_by.get(entry.partition)
+            if owned is not None:
+                apply(owned.state, entry)
+                owned.note((entry,))
+        for head in recovery.heads:
+            owned = owned_by[head.partition]
+            if owned is not None:
+                owned.state.at_ms = max(owned.state.at_ms, head.at_ms)
+        for due in recovery.dues:
+            owned = owned_by.get(due.partition)
+            if owned is not None:
+                heapq.heappush(owned.state.due, (due.due_ms, (due.site, due.sku)))
+        for number, reservation, deadline_ms in recovery.tentative:
+            owned = owned_by.get(number)
+            if owned is not None and reservation not in owned.state.reservations:
+                owned.state.tentative[reservation] = deadline_ms
+
+
+def _split(recovery: Recovery) -> dict[int, tuple[list[StockKey], Rows]]:
+    """Return the stocks and rows of each partition."""
+    split: dict[int, tuple[list[StockKey], Rows]] = {
+        head.partition: ([], Rows([], [], [])) for head in recovery.heads
+    }
+    for number, key in recovery.stocks:
+        split[number][0].append(key)
+    rows: list[LotRow | ReservationRow | LineRow]
+    for index, rows in enumerate(recovery.rows):  # type: ignore[assignment]
+        for row in rows:
+            split[row.partition][1][index].append(row)  # type: ignore[arg-type]
+    return split

@@ -1,0 +1,165 @@
+"""Group commit and the output gate.
+
+Whatever was decided while the last batch was being committed is the next batch: there is no timer. An answer
+waits in its batch and leaves when the batch is durable; one that made no entries waits until its owner is known
+to be the owner still.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from time import perf_counter
+from typing import Protocol
+
+import structlog
+
+from actors.gauges import Gauges
+from actors.requests import Request
+from engine.entries import Entry
+from persistence.ports import KeysTaken, Ledger, OutcomeUnknown, PartitionsLost, Snapshots, Unavailable
+
+_log = structlog.get_logger()
+
+_RETRY_S_FIRST = 0.02
+_RETRY_S_MAX = 0.5
+
+
+class Batch:
+    """Entries that are committed together, and the requests that wait for it."""
+
+    __slots__ = ("entries", "requests")
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+        self.requests: list[Request] = []
+
+    def without(self, partitions: Iterable[int]) -> list[Request]:
+        """Take partitions out of the batch; return the requests that were theirs."""
+        gone = set(partitions)
+        self.entries = [entry for entry in self.entries if entry.partition not in gone]
+        taken = [request for request in self.requests if request.partition in gone]
+        self.requests = [request for request in self.requests if request.partition not in gone]
+        return taken
+
+
+class CommitListener(Protocol):
+    """What the committer tells the host."""
+
+    def closing(self, batch: Batch) -> None:
+        """The batch takes nothing more: the state is what it will be when the batch is durable."""
+
+    def committed(self, batch: Batch) -> None:
+        """The batch is durable: its answers may leave."""
+
+    def epochs_of(self, partitions: Iterable[int]) -> dict[int, int]:
+        """Return the epochs under which partitions are owned; others are left out."""
+
+    def lose(self, partitions: frozenset[int], batches: list[Batch]) -> None:
+        """Others own these partitions: take them out of the batches and turn their requests away."""
+
+    def rewind(self, keys: frozenset[str], batches: list[Batch]) -> None:
+        """These keys happened long ago: take their partitions out of the batches and decide again from the ledger."""
+
+
+class Committer:
+    """Commits one batch after another."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        snapshots: Snapshots,
+        listener: CommitListener,
+        gauges: Gauges,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._ledger = ledger
+        self._snapshots = snapshots
+        self._listener = listener
+        self._gauges = gauges
+        self._sleep = sleep
+        self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.open = Batch()
+        self.is_committing = False
+
+    def kick(self) -> None:
+        """Say that the open batch has something in it."""
+        if not self._wake.is_set():
+            self._wake.set()
+            self._idle.clear()
+
+    async def drained(self) -> None:
+        """Wait until everything decided so far is durable and answered."""
+        await self._idle.wait()
+
+    async def run(self) -> None:
+        """Commit batches until cancelled."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self.open.requests or self.open.entries:
+                batch, self.open = self.open, Batch()
+                self._listener.closing(batch)
+                self.is_committing = True
+                await self._commit(batch)
+                self.is_committing = False
+            if not self._wake.is_set():
+                self._idle.set()
+
+    async def _commit(self, batch: Batch) -> None:
+        """Make a batch durable, however often it takes, then let its answers go."""
+        started = perf_counter()
+        if batch.entries:
+            await self._append(batch)
+        await self._check_ownership(batch)
+        if batch.entries:
+            self._gauges.commit(len(batch.entries), perf_counter() - started)
+        self._listener.committed(batch)
+
+    async def _append(self, batch: Batch) -> None:
+        retry_s = _RETRY_S_FIRST
+        while batch.entries:
+            try:
+                await self._ledger.append(batch.entries)
+            except PartitionsLost as lost:
+                self._listener.lose(lost.partitions, [batch, self.open])
+            except KeysTaken as taken:
+                self._listener.rewind(taken.keys, [batch, self.open])
+            except Unavailable as fault:
+                _log.warning("commit_waits", fault=str(fault), retry_s=retry_s)
+                await self._sleep(retry_s)
+                retry_s = min(retry_s * 2, _RETRY_S_MAX)
+            except OutcomeUnknown as fault:
+                _log.warning("commit_unknown", fault=str(fault))
+                if await self._find_out(batch.entries):
+                    return
+            else:
+                return
+
+    async def _find_out(self, entries: list[Entry]) -> bool:
+        retry_s = _RETRY_S_FIRST
+        while True:
+            try:
+                return await self._ledger.is_committed(entries)
+            except (Unavailable, OutcomeUnknown):
+                await self._sleep(retry_s)
+                retry_s = min(retry_s * 2, _RETRY_S_MAX)
+
+    async def _check_ownership(self, batch: Batch) -> None:
+        """Let no answer go that rests on state alone before it is certain that nobody else has changed it since."""
+        written = {entry.partition for entry in batch.entries}
+        unwritten = {request.partition for request in batch.requests} - written
+        if not unwritten:
+            return
+        epochs = self._listener.epochs_of(unwritten)
+        retry_s = _RETRY_S_FIRST
+        while True:
+            try:
+                lost = await self._snapshots.lost(epochs)
+            except Unavailable:
+                await self._sleep(retry_s)
+                retry_s = min(retry_s * 2, _RETRY_S_MAX)
+            else:
+                break
+        if lost:
+            self._listener.lose(lost, [batch, self.open])

@@ -1,0 +1,69 @@
+"""The first answer to a key, worked out again from the ledger.
+
+An answer shows the state right after its command's entries, and the ledger rebuilds that state at any sequence
+number: so the answer need not be stored.
+"""
+
+from actors.queries import Query
+from engine.apply import apply_filtered
+from engine.commands import Command, CountStock, ExtendReservation, PickReservation, ReleaseReservation, ReserveStock
+from engine.commands import ReserveTentatively, ReserveTogether
+from engine.entries import EFFECTS, Entry
+from engine.state import Bin, Lot, Partition, Stock
+from engine.views import View, answer
+from persistence.ports import Ledger
+
+_PAGE = 5_000
+_SHOWS_RESERVATION = (
+    ReserveStock, ReserveTentatively, ReserveTogether, ExtendReservation, PickReservation, ReleaseReservation,
+)  # fmt: skip
+
+
+async def first_answer(ledger: Ledger, command: Command | Query, first: Entry) -> View:
+    """Return what the caller of `command` was told when its entries, of which `first` is the first, were made.
+
+    Raises Unavailable.
+    """
+    last_seq = first.seq + first.span - 1
+    partition = Partition(first.partition)
+    if isinstance(command, _SHOWS_RESERVATION):
+        assert first.reservation is not None
+        entries = await ledger.of_reservation(first.partition, first.reservation, last_seq)
+        for entry in entries:
+            _prime(partition, entry)
+            apply_filtered(partition, entry)
+    else:
+        assert first.site is not None and first.sku is not None  # noqa: PT018 - one fact
+        entries = await _history(ledger, first.partition, (first.site, first.sku), last_seq)
+        for entry in entries:
+            apply_filtered(partition, entry)
+    own = [entry for entry in entries if first.seq <= entry.seq <= last_seq]
+    if isinstance(command, CountStock):
+        command = command._replace(seen_seq=None)
+    return answer(partition, command, own)  # type: ignore[arg-type]
+
+
+async def _history(ledger: Ledger, partition: int, stock: tuple[str, str], until_seq: int) -> list[Entry]:
+    entries: list[Entry] = []
+    after_seq = 0
+    while True:
+        page = await ledger.history(partition, stock, after_seq, _PAGE)
+        entries += [entry for entry in page if entry.seq <= until_seq]
+        if len(page) < _PAGE or page[-1].seq >= until_seq:
+            return entries
+        after_seq = page[-1].seq
+
+
+def _prime(partition: Partition, entry: Entry) -> None:
+    """Set a lot to its balances before an entry, since the entries of other reservations are left out."""
+    if entry.sku is None or entry.site is None or entry.location is None or entry.lot is None:
+        return
+    stock = partition.stocks.setdefault((entry.site, entry.sku), Stock(entry.site, entry.sku))
+    bin_ = stock.bins.setdefault(entry.location, Bin(entry.location))
+    lot = bin_.lots.setdefault(entry.lot, Lot(entry.lot))
+    on_hand, reserved, held = (effect * entry.quantity for effect in EFFECTS[entry.kind])
+    lot.on_hand = entry.on_hand - on_hand
+    lot.reserved = entry.reserved - (reserved if entry.reservation is not None else 0)
+    lot.held = entry.held - held
+    if held < 0 and entry.reason is not None:
+        lot.holds = {entry.reason: -held}

@@ -1,0 +1,282 @@
+"""Reaches the owner of each partition over lanes, and finds it again when it has moved.
+
+A request that was sent when its lane broke may have happened: it is sent again under the same key, so that it
+happens once. One that is not answered by its deadline fails with what is known: nothing happened, or unknown.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+
+from actors.frames import decode_view
+from actors.lane_client import Lane
+from actors.outcomes import Answered, Outcome, OutcomeUnknown, Overloaded, Unavailable
+from actors.queries import QUERY_NAMES, Query
+from actors.requests import Status
+from engine.commands import OPERATION_NAMES, Command
+from engine.refusals import Refusal, Refused
+from persistence.ports import Directory
+
+_RETRY_S = 0.03
+_OVERLOADED_RETRY_MS = 100
+_OVERDUE_S = 1.0
+"""An answer that takes longer makes the gateway look whether the partition has a new owner."""
+
+
+class _Pending:
+    """A request that waits for its outcome."""
+
+    __slots__ = ("deadline_s", "fields", "future", "id", "key", "lane", "name", "partition", "was_sent")
+
+    def __init__(self, request_id: int, partition: int, name: str, key: str | None, fields: Any) -> None:  # noqa: ANN401
+        self.id = request_id
+        self.partition = partition
+        self.name = name
+        self.key = key
+        self.fields = fields
+        self.future: asyncio.Future[Any]
+        self.deadline_s: float
+        self.lane: Lane | None = None
+        self.was_sent = False
+
+
+class LaneGateway:
+    """The gateway over lanes. One connection a host; thousands of requests in flight on it."""
+
+    def __init__(
+        self,
+        directory: Directory,
+        token: str,
+        partitions: int,
+        *,
+        timeout_s: float = 10.0,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self.partitions = partitions
+        self._directory = directory
+        self._token = token
+        self._timeout_s = timeout_s
+        self._sleep = sleep
+        self._loop = asyncio.get_running_loop()
+        self._routes: dict[int, Lane] = {}
+        self._lanes: dict[str, Lane] = {}
+        self._pending: dict[int, _Pending] = {}
+        self._controls: dict[int, _Pending] = {}
+        self._waiting: dict[int, list[_Pending]] = {}
+        self._next_id = 1
+        self._resolver: asyncio.Task[None] | None = None
+        self._reaper = self._loop.create_task(self._reap())
+
+    # Sending
+
+    def submit(self, partition: int, command: Command, key: str) -> asyncio.Future[Outcome]:
+        """Send a command in order; the future gives its outcome (see `actors.ports.Gateway`)."""
+        return self._send(partition, OPERATION_NAMES[type(command)], key, command)
+
+    def query(self, partition: int, query: Query) -> asyncio.Future[Outcome]:
+        """Ask the owner of a partition."""
+        return self._send(partition, QUERY_NAMES[type(query)], None, query)
+
+    def _send(self, partition: int, name: str, key: str | None, fields: Any) -> asyncio.Future[Any]:  # noqa: ANN401
+        pending = _Pending(self._next_id, partition, name, key, fields)
+        self._next_id += 1
+        pending.future = self._loop.create_future()
+        pending.deadline_s = self._loop.time() + self._timeout_s
+        self._pending[pending.id] = pending
+        lane = self._routes.get(partition)
+        if lane is not None and lane.is_open and partition not in self._waiting:
+            pending.lane = lane
+            pending.was_sent = True
+            lane.send(pending.id, partition, name, key, fields)
+        else:
+            self._park(pending)
+        return pending.future
+
+    def _park(self, pending: _Pending) -> None:
+        pending.lane = None
+        self._waiting.setdefault(pending.partition, []).append(pending)
+        if self._resolver is None or self._resolver.done():
+            self._resolver = self._loop.create_task(self._resolve())
+
+    # Receiving
+
+    def _receive(self, request_id: int, status: int, answer: msgspec.Raw) -> None:
+        pending = self._pending.get(request_id)
+        if pending is None:
+            self._receive_control(request_id, status, answer)
+            return
+        if status == Status.MOVED:
+            self._routes.pop(pending.partition, None)
+            self._park(pending)
+            return
+        del self._pending[request_id]
+        if pending.future.done():
+            return
+        if status == Status.ANSWERED or status == Status.REPLAYED:  # noqa: PLR1714 - on the hot path
+            pending.future.set_result(Answered(decode_view(answer), status == Status.REPLAYED))
+        elif status == Status.REFUSED:
+            code, fields = decode_view(answer)
+            pending.future.set_result(Refused(Refusal(code), fields))
+        elif status == Status.OVERLOADED:
+            pending.future.set_exception(Overloaded(_OVERLOADED_RETRY_MS))
+        elif status == Status.MALFORMED:
+            pending.future.set_exception(ValueError(str(decode_view(answer))))
+        else:
+            pending.future.set_exception(Unavailable(str(decode_view(answer) or "the host is stopping")))
+
+    def _receive_control(self, request_id: int, status: int, answer: msgspec.Raw) -> None:
+        pending = self._controls.pop(request_id, None)
+        if pending is None or pending.future.done():
+            return
+        if status == Status.ANSWERED:
+            pending.future.set_result(decode_view(answer))
+        else:
+            pending.future.set_exception(Unavailable(str(decode_view(answer))))
+
+    def _lost(self, lane: Lane) -> None:
+        """Send what a broken lane left unanswered again, in order, to whoever owns it now."""
+        if self._lanes.get(lane.address) is lane:
+            del self._lanes[lane.address]
+        for partition in [partition for partition, route in self._routes.items() if route is lane]:
+            del self._routes[partition]
+        for pending in [pending for pending in self._pending.values() if pending.lane is lane]:
+            self._park(pending)
+        for pending in self._controls.values():
+            if pending.lane is lane and not pending.future.done():
+                pending.future.set_exception(Unavailable(f"the lane to {lane.address} was lost"))
+
+    # Finding owners
+
+    async def _resolve(self) -> None:
+        while self._waiting:
+            try:
+                placements = await self._directory.placements()
+            except Unavailable:
+                placements = []
+            for placement in placements:
+                if placement.partition in self._waiting:
+                    lane = await self._lane_to(placement.address)
+                    if lane is not None:
+                        self._drain(placement.partition, lane)
+            if self._waiting:
+                await self._sleep(_RETRY_S)
+
+    async def _lane_to(self, address: str) -> Lane | None:
+        lane = self._lanes.get(address)
+        if lane is None or not lane.is_open:
+            try:
+                lane = await Lane.connect(address, self._token, self._receive, self._lost)
+            except Unavailable:
+                return None
+            self._lanes[address] = lane
+        return lane
+
+    def _drain(self, partition: int, lane: Lane) -> None:
+        self._routes[partition] = lane
+        for pending in sorted(self._waiting.pop(partition, ()), key=lambda pending: pending.id):
+            if not pending.future.done():
+                pending.lane = lane
+                pending.was_sent = True
+                lane.send(pending.id, partition, pending.name, pending.key, pending.fields)
+
+    async def _reap(self) -> None:
+        """Fail what has waited too long; look for a new owner when an answer is overdue.
+
+        Deadlines rise with ids, so that only the oldest need a look.
+        """
+        refreshed_s = 0.0
+        while True:
+            await self._sleep(0.1)
+            now_s = self._loop.time()
+            while self._pending:
+                pending = next(iter(self._pending.values()))
+                if pending.deadline_s > now_s and not pending.future.done():
+                    is_overdue = pending.deadline_s - now_s < self._timeout_s - _OVERDUE_S
+                    if is_overdue and now_s - refreshed_s > _OVERDUE_S:
+                        refreshed_s = now_s
+                        await self._reroute()
+                    break
+                self._give_up(pending)
+
+    def _give_up(self, pending: _Pending) -> None:
+        del self._pending[pending.id]
+        parked = self._waiting.get(pending.partition)
+        if parked and pending in parked:
+            parked.remove(pending)
+            if not parked:
+                del self._waiting[pending.partition]
+        if not pending.future.done():
+            pending.future.set_exception(_late(pending))
+
+    async def _reroute(self) -> None:
+        """Send again what waits at a host that is not the owner any more, as one that was stopped and replaced."""
+        try:
+            placements = await self._directory.placements()
+        except Unavailable:
+            return
+        moved = set()
+        for placement in placements:
+            route = self._routes.get(placement.partition)
+            if route is not None and route.address != placement.address:
+                del self._routes[placement.partition]
+                moved.add(placement.partition)
+        for pending in list(self._pending.values()):
+            if pending.partition in moved and pending.lane is not None:
+                self._park(pending)
+
+    # Control
+
+    async def control(self, address: str, name: str, fields: Any, timeout_s: float = 30.0) -> Any:  # noqa: ANN401
+        """Ask a host about itself. Raises Unavailable."""
+        lane = await self._lane_to(address)
+        if lane is None:
+            message = f"no lane to {address}"
+            raise Unavailable(message)
+        pending = _Pending(self._next_id, -1, name, None, fields)
+        self._next_id += 1
+        pending.future = self._loop.create_future()
+        pending.lane = lane
+        self._controls[pending.id] = pending
+        lane.send(pending.id, -1, name, None, fields)
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await pending.future
+        except TimeoutError as fault:
+            message = f"{address} did not answer {name!r} within {timeout_s:g} s"
+            raise Unavailable(message) from fault
+        finally:
+            self._controls.pop(pending.id, None)
+
+    async def _addresses(self) -> list[str]:
+        return sorted({placement.address for placement in await self._directory.placements()})
+
+    async def flush(self) -> None:
+        """Have every host write its snapshots. Raises Unavailable."""
+        await asyncio.gather(*(self.control(address, "flush", None) for address in await self._addresses()))
+
+    async def hosts(self) -> list[dict[str, Any]]:
+        """Return what each host that answers within 1 s says of itself."""
+        addresses = await self._addresses()
+        asked = (self.control(address, "describe", None, timeout_s=1.0) for address in addresses)
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        return [answer for answer in answers if isinstance(answer, dict)]
+
+    async def close(self) -> None:
+        """Close all lanes; what is in flight fails."""
+        self._reaper.cancel()
+        if self._resolver is not None:
+            self._resolver.cancel()
+        for lane in list(self._lanes.values()):
+            lane.close()
+        for pending in self._pending.values():
+            if not pending.future.done():
+                pending.future.set_exception(_late(pending))
+        self._pending.clear()
+
+
+def _late(pending: _Pending) -> OutcomeUnknown | Unavailable:
+    if pending.was_sent and pending.key is not None:
+        return OutcomeUnknown("no answer in time: it may have happened; send the same key again")
+    return Unavailable("no host answered in time; nothing happened")

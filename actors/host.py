@@ -1,0 +1,360 @@
+"""A host: it owns partitions and decides their commands one after another.
+
+    lane -> mailbox -> decide -> apply -> open batch -> commit -> answers leave
+
+Everything between taking a request and putting its answer into the open batch happens without an `await`, so
+that no other request can come between. `Host` is plain asyncio: Ray, Postgres and the network are outside.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+import structlog
+
+from actors.activator import Activator
+from actors.committer import Batch, Committer
+from actors.first_answer import first_answer
+from actors.frames import encode
+from actors.gauges import Gauges
+from actors.key_window import KeyWindow, Remembered
+from actors.owned import OwnedPartition
+from actors.queries import QUERY_NAMES, ExplainStock, Query, ReadBin, ReadReservation, ReadStock
+from actors.requests import Request, Status
+from engine.apply import apply
+from engine.commands import ExpireStock
+from engine.decide import decide
+from engine.entries import Entry
+from engine.refusals import Refusal, Refused, refused
+from engine.reserving import find
+from engine.state import Stock
+from engine.views import answer, bin_view, explain_view, reservation_view, stock_view
+from persistence.ports import Head, Ledger, Recovery, Snapshots, Unavailable
+
+_log = structlog.get_logger()
+
+Clock = Callable[[], int]
+"""Milliseconds UTC."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostOptions:
+    """Limits of a host."""
+
+    name: str
+    max_in_flight: int = 10_000
+    """Requests taken and not yet answered; more are refused at once."""
+    key_window: int = 100_000
+    """Newest command keys kept with their answers."""
+    snapshot_interval_s: float = 5.0
+    snapshot_entries: int = 100_000
+    """Entries behind which a snapshot is never left, however busy the host is."""
+    tentative_sweep_s: float = 1.0
+    active_stocks_max: int = 1_000_000
+    """Stocks kept active; beyond it those without open reservations are set to rest."""
+
+
+class Host:
+    """Owns partitions. Give it requests by `receive`; their answers go to `request.reply_to`."""
+
+    def __init__(
+        self,
+        options: HostOptions,
+        ledger: Ledger,
+        snapshots: Snapshots,
+        clock: Clock,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self.options = options
+        self.ledger = ledger
+        self.snapshots = snapshots
+        self.clock = clock
+        self.sleep = sleep
+        self.gauges = Gauges()
+        self.owned: dict[int, OwnedPartition] = {}
+        self.keys = KeyWindow(options.key_window)
+        self.committer = Committer(ledger, snapshots, self, self.gauges, sleep)
+        self.activator = Activator(self)
+        self.in_flight = 0
+        self.is_stopping = False
+        self.on_closing: list[Callable[[Batch], None]] = []
+        self.on_committed: list[Callable[[Batch], None]] = []
+        self.on_owned: list[Callable[[OwnedPartition], None]] = []
+        self.on_broken: Callable[[BaseException], None] = lambda _fault: None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # Taking requests
+
+    def receive(self, requests: Iterable[Request], *, is_internal: bool = False) -> None:
+        """Take requests in order: decide them now, or park those whose partition is busy waking something.
+
+        The host's own requests are never refused for overload: nothing waits behind them.
+        """
+        for request in requests:
+            owned = self.owned.get(request.partition)
+            if owned is None:
+                self._turn_away(request, Status.MOVED)
+            elif self.is_stopping:
+                self._turn_away(request, Status.UNAVAILABLE)
+            elif self.in_flight >= self.options.max_in_flight and not is_internal:
+                self._turn_away(request, Status.OVERLOADED)
+            else:
+                self.in_flight += 1
+                if owned.queue or not owned.is_ready or not self.activator.is_prepared(owned, request):
+                    owned.queue.append(request)
+                    self.activator.wake(owned)
+                else:
+                    self.handle(owned, request)
+        batch = self.committer.open
+        if batch.requests or batch.entries:
+            self.committer.kick()
+
+    def _turn_away(self, request: Request, status: Status) -> None:
+        request.status = status
+        self.gauges.operations[request.name, status.name.lower()] += 1
+        if request.reply_to is not None:
+            request.reply_to.reply(request)
+
+    def handle(self, owned: OwnedPartition, request: Request) -> None:
+        """Decide a request whose stocks are active, and put its answer into the open batch."""
+        if type(request.command) in QUERY_NAMES:
+            self._settle(request, self._read(owned, request.command))
+            return
+        key = request.key
+        if key is not None:
+            remembered = self.keys.get(key)
+            if remembered is not None:
+                self._repeat(request, remembered)
+                return
+        outcome = decide(owned.state, request.command, self.clock(), key, request.fingerprint)
+        if type(outcome) is Refused:
+            self._settle(request, outcome)
+        else:
+            self._record(owned, outcome)
+            self._settle(request, answer(owned.state, request.command, outcome))
+        if key is not None:
+            self.keys.remember(key, Remembered(request.fingerprint, request.status, request.encoded))
+
+    def _record(self, owned: OwnedPartition, entries: list[Entry]) -> None:
+        state = owned.state
+        for entry in entries:
+            apply(state, entry)
+        owned.note(entries)
+        self.committer.open.entries += entries
+
+    def _settle(self, request: Request, outcome: dict[str, Any] | Refused) -> None:
+        if type(outcome) is Refused:
+            request.status = Status.REFUSED
+            request.encoded = encode(outcome)
+            self.gauges.operations[request.name, outcome.code] += 1
+        else:
+            request.status = Status.ANSWERED
+            request.encoded = encode(outcome)
+            self.gauges.operations[request.name, "ok"] += 1
+        self.committer.open.requests.append(request)
+
+    def _repeat(self, request: Request, remembered: Remembered) -> None:
+        """Answer a key that was used before: as the first time, if the body is the same."""
+        if remembered.fingerprint != request.fingerprint:
+            self._settle(request, refused(Refusal.IDEMPOTENCY_KEY_REUSED))
+        elif remembered.encoded is None:
+            assert remembered.entry is not None
+            self.spawn(self._answer_from_ledger(request, remembered.entry))
+        else:
+            request.status = Status.REPLAYED if remembered.status == Status.ANSWERED else remembered.status
+            request.encoded = remembered.encoded
+            self.gauges.operations[request.name, "replayed"] += 1
+            self.committer.open.requests.append(request)
+
+    async def _answer_from_ledger(self, request: Request, entry: Entry) -> None:
+        """Answer a repeat whose first answer only the ledger knows. Nothing needs to be committed."""
+        retry_s = 0.02
+        while True:
+            try:
+                view = await first_answer(self.ledger, request.command, entry)
+            except Unavailable:
+                await self.sleep(retry_s)
+                retry_s = min(retry_s * 2, 0.5)
+            else:
+                break
+        request.status, request.encoded = Status.REPLAYED, encode(view)
+        self.gauges.operations[request.name, "replayed"] += 1
+        if request.key is not None:
+            remembered = Remembered(request.fingerprint, Status.ANSWERED, request.encoded, entry)
+            self.keys.remember(request.key, remembered)
+        self._finish(request)
+
+    def _read(self, owned: OwnedPartition, query: Query) -> dict[str, Any] | Refused:
+        state = owned.state
+        if isinstance(query, ReadReservation):
+            reservation = find(state, query.number, query.opened_at_ms)
+            return reservation if isinstance(reservation, Refused) else reservation_view(state, reservation)
+        stock = state.stocks.get((query.site, query.sku))
+        if stock is None or not stock.bins:
+            return refused(Refusal.STOCK_NOT_FOUND, site=query.site, sku=query.sku)
+        match query:
+            case ReadStock():
+                return stock_view(stock, state.seq)
+            case ExplainStock():
+                return explain_view(state, stock)
+            case ReadBin():
+                if query.location not in stock.bins:
+                    fields = {"site": query.site, "sku": query.sku, "location": query.location}
+                    return Refused(Refusal.BIN_NOT_FOUND, fields)
+                return bin_view(stock, query.location)
+
+    def expire(self, owned: OwnedPartition, stock: Stock) -> None:
+        """Record what is due at a stock, before anything else is decided there."""
+        outcome = decide(owned.state, ExpireStock(stock.site, stock.sku), self.clock())
+        assert not isinstance(outcome, Refused)
+        if outcome:
+            self._record(owned, outcome)
+            self.gauges.operations["expire", "ok"] += 1
+        owned.reschedule(stock)
+
+    # The gate (CommitListener)
+
+    def closing(self, batch: Batch) -> None:
+        """The open batch is closed: the state is what it will be when the batch is durable."""
+        for listener in self.on_closing:
+            listener(batch)
+
+    def committed(self, batch: Batch) -> None:
+        """Let the answers of a durable batch go."""
+        for entry in batch.entries:
+            owned = self.owned.get(entry.partition)
+            if owned is not None:
+                owned.committed_seq = entry.seq
+        for request in batch.requests:
+            self._finish(request)
+        for listener in self.on_committed:
+            listener(batch)
+
+    def _finish(self, request: Request) -> None:
+        self.in_flight -= 1
+        if request.reply_to is not None:
+            request.reply_to.reply(request)
+
+    def epochs_of(self, partitions: Iterable[int]) -> dict[int, int]:
+        """Return the epochs under which partitions are owned."""
+        return {number: self.owned[number].epoch for number in partitions if number in self.owned}
+
+    def lose(self, partitions: frozenset[int], batches: list[Batch]) -> None:
+        """Give up partitions that another host has taken; nothing of theirs in the batches happened."""
+        _log.warning("partitions_lost", host=self.options.name, partitions=len(partitions))
+        requests = [request for batch in batches for request in batch.without(partitions)]
+        for number in partitions:
+            owned = self.owned.pop(number, None)
+            if owned is not None:
+                requests += owned.queue
+                owned.queue.clear()
+        for request in requests:
+            if request.key is not None:
+                self.keys.forget(request.key)
+            self.in_flight -= 1
+            self._turn_away(request, Status.MOVED)
+
+    def rewind(self, keys: frozenset[str], batches: list[Batch]) -> None:
+        """Undo what was decided in the partitions of keys that are in the ledger already, and decide it again.
+
+        Nothing of it was committed or seen. The repeats among it are answered from the ledger this time.
+        """
+        self.gauges.rewinds += 1
+        partitions = {request.partition for batch in batches for request in batch.requests if request.key in keys}
+        assert partitions, "a key is taken that nobody asked for"
+        requests: dict[int, list[Request]] = {number: [] for number in partitions}
+        for batch in batches:
+            for request in batch.without(partitions):
+                requests[request.partition].append(request)
+                if request.key is not None:
+                    self.keys.forget(request.key)
+        for number in partitions:
+            old = self.owned[number]
+            fresh = OwnedPartition(number, old.epoch)
+            fresh.queue.extend([*requests[number], *old.queue])
+            old.queue.clear()
+            self.owned[number] = fresh
+        self.spawn(self._recover_again(sorted(partitions), keys))
+
+    async def _recover_again(self, partitions: list[int], keys: frozenset[str]) -> None:
+        retry_s = 0.02
+        while True:
+            try:
+                taken = await self.ledger.with_keys(sorted(keys))
+                recovery = await self.snapshots.recover(partitions, 0)
+            except Unavailable:
+                await self.sleep(retry_s)
+                retry_s = min(retry_s * 2, 0.5)
+            else:
+                break
+        for entry in taken:
+            assert entry.key is not None
+            self.keys.remember(entry.key, Remembered(entry.fingerprint, Status.ANSWERED, None, entry))
+        self._install(recovery)
+
+    # Taking partitions over
+
+    async def take(self, partitions: list[int], address: str) -> None:
+        """Claim partitions, recover them and serve them. Raises Unavailable: then some may be owned, none is served."""
+        started = perf_counter()
+        heads = await self.snapshots.claim(self.options.name, address, partitions, self.clock())
+        for head in heads:
+            self.owned[head.partition] = OwnedPartition(head.partition, head.epoch)
+        recovery = await self.snapshots.recover(partitions, self.options.key_window)
+        for entry in recovery.recent_keys:
+            assert entry.key is not None
+            if self.keys.get(entry.key) is None:
+                self.keys.remember(entry.key, Remembered(entry.fingerprint, Status.ANSWERED, None, entry))
+        self._install(recovery)
+        self.gauges.recovery_ms = (perf_counter() - started) * 1000
+
+    def _install(self, recovery: Recovery) -> None:
+        """Rebuild partitions from their snapshots and tails, and serve whoever waits for them."""
+        self.activator.restore(recovery)
+        for head in recovery.heads:
+            owned = self.owned.get(head.partition)
+            if owned is not None and owned.epoch == head.epoch:
+                self._open(owned, head)
+
+    def _open(self, owned: OwnedPartition, head: Head) -> None:
+        assert owned.state.seq == head.seq, "the ledger has a gap"
+        owned.committed_seq = head.seq
+        owned.is_ready = True
+        for listener in self.on_owned:
+            listener(owned)
+        self.activator.wake(owned)
+
+    def give_up(self, partitions: Iterable[int]) -> None:
+        """Stop serving partitions that another host is about to claim; what waits is turned away."""
+        self.lose(frozenset(partitions), [])
+
+    # Running
+
+    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Run a task beside the mailbox; one that fails breaks the host."""
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        fault = None if task.cancelled() else task.exception()
+        if fault is not None:
+            self.broken(fault)
+
+    def broken(self, fault: BaseException) -> None:
+        """An invariant does not hold: memory is not trusted any more. Nothing is answered from here on."""
+        _log.critical("host_broken", host=self.options.name, exc_info=fault)
+        self.is_stopping = True
+        self.owned.clear()
+        self.on_broken(fault)
+
+    async def stop(self) -> None:
+        """Take nothing more, let what was decided become durable and leave, then end all tasks."""
+        self.is_stopping = True
+        await self.committer.drained()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)

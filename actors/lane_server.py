@@ -1,0 +1,165 @@
+"""The host's end of the lanes: takes frames of requests, sends frames of replies."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import structlog
+
+from actors.frames import (
+    LANE_VERSION,
+    REQUESTS_PER_FRAME_MAX,
+    FrameReader,
+    FrameTooLarge,
+    decode_command,
+    decode_hello,
+    decode_requests,
+    encode,
+    fingerprint_of,
+    frame,
+)
+from actors.requests import Request, Status
+
+if TYPE_CHECKING:
+    from actors.host import Host
+
+_log = structlog.get_logger()
+
+_WRITE_BUFFER_MAX = 64 * 1024 * 1024
+"""Bytes that a caller may leave unread before its lane is cut."""
+
+Control = Callable[[Any], Awaitable[Any]]
+"""A request about the host itself: takes and returns plain values."""
+
+
+class LaneServer:
+    """Listens for lanes and gives their requests to a host."""
+
+    def __init__(self, host: Host, token: str, controls: dict[str, Control]) -> None:
+        self.host = host
+        self.token = token
+        self.controls = controls
+        self.lanes: set[HostLane] = set()
+        self._server: asyncio.Server | None = None
+
+    async def start(self, address: str, port: int = 0) -> int:
+        """Listen; return the port. Raises OSError."""
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(lambda: HostLane(self), address, port)
+        return int(self._server.sockets[0].getsockname()[1])
+
+    async def stop(self) -> None:
+        """Close all lanes."""
+        if self._server is not None:
+            self._server.close()
+        for lane in list(self.lanes):
+            lane.close()
+
+
+class HostLane(asyncio.Protocol):
+    """One caller's connection."""
+
+    def __init__(self, server: LaneServer) -> None:
+        self._server = server
+        self._host = server.host
+        self._reader = FrameReader()
+        self._transport: asyncio.Transport | None = None
+        self._is_welcome = False
+        self._replies: list[tuple[int, int, msgspec.Raw]] = []
+        self._loop = asyncio.get_running_loop()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Remember the transport."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        transport.set_write_buffer_limits(high=_WRITE_BUFFER_MAX)
+        self._server.lanes.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        """Forget the lane; answers to it are dropped, and the caller asks again by key."""
+        self._transport = None
+        self._server.lanes.discard(self)
+
+    def pause_writing(self) -> None:
+        """Cut a caller off that does not read its answers."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the lane."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes; give the requests that are complete to the host."""
+        try:
+            for payload in self._reader.feed(data):
+                if self._is_welcome:
+                    self._take(payload)
+                else:
+                    self._greet(payload)
+        except (FrameTooLarge, msgspec.MsgspecError, UnicodeDecodeError) as fault:
+            _log.warning("lane_cut", fault=type(fault).__name__)
+            self.close()
+        except AssertionError as fault:
+            self._host.broken(fault)
+
+    def _greet(self, payload: bytes) -> None:
+        magic, version, token = decode_hello(payload)
+        why = None
+        if magic != "binkeeper-lane" or version != LANE_VERSION:
+            why = f"this host speaks lane version {LANE_VERSION}"
+        elif not hmac.compare_digest(token.encode(), self._server.token.encode()):
+            why = "the lane token is wrong"
+        assert self._transport is not None
+        if why is not None:
+            self._transport.write(frame(encode(["refused", LANE_VERSION, why])))
+            self._transport.close()
+            return
+        self._is_welcome = True
+        self._transport.write(frame(encode(["welcome", LANE_VERSION, self._host.options.name])))
+
+    def _take(self, payload: bytes) -> None:
+        requests: list[Request] = []
+        raw_requests = decode_requests(payload)
+        if len(raw_requests) > REQUESTS_PER_FRAME_MAX:
+            raise FrameTooLarge
+        for request_id, partition, name, key, fields in raw_requests:
+            control = self._server.controls.get(name)
+            if control is not None:
+                self._host.spawn(self._control(request_id, name, control, fields))
+                continue
+            try:
+                command = decode_command(name, fields)
+            except (msgspec.MsgspecError, KeyError) as fault:
+                malformed = Request(self, request_id, partition, name, None)
+                malformed.status, malformed.encoded = Status.MALFORMED, encode(str(fault))
+                self.reply(malformed)
+                continue
+            fingerprint = fingerprint_of(command, name, fields) if key is not None else None
+            requests.append(Request(self, request_id, partition, name, command, key, fingerprint))
+        self._host.receive(requests)
+
+    async def _control(self, request_id: int, name: str, control: Control, fields: msgspec.Raw) -> None:
+        request = Request(self, request_id, -1, name, None)
+        try:
+            request.encoded = encode(await control(msgspec.msgpack.decode(fields)))
+            request.status = Status.ANSWERED
+        except Exception as fault:  # noqa: BLE001 - whatever went wrong is told to the caller
+            _log.warning("control_failed", control=name, fault=repr(fault))
+            request.status, request.encoded = Status.UNAVAILABLE, encode(str(fault))
+        self.reply(request)
+
+    def reply(self, request: Request) -> None:
+        """Send an ended request's answer; all that end together leave in one frame."""
+        if not self._replies:
+            self._loop.call_soon(self._flush)
+        self._replies.append((request.id, request.status, msgspec.Raw(request.encoded)))
+
+    def _flush(self) -> None:
+        replies, self._replies = self._replies, []
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(frame(encode(replies)))

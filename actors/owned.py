@@ -1,0 +1,62 @@
+"""A partition in the hands of a host: its state, who waits for it, and what the next snapshot must write."""
+
+from collections import deque
+from collections.abc import Iterable
+
+from actors.requests import Request
+from engine.apply import mark_due
+from engine.commands import StockKey
+from engine.entries import Entry
+from engine.moving import next_due_ms
+from engine.state import NEVER_MS, Partition, Stock
+
+
+class OwnedPartition:
+    """One partition with its mailbox. `complete` says that every stock there is, is active."""
+
+    __slots__ = (
+        "committed_seq",
+        "complete",
+        "dirty_reservations",
+        "dirty_stocks",
+        "epoch",
+        "is_activating",
+        "is_ready",
+        "queue",
+        "snapshot_seq",
+        "state",
+    )
+
+    def __init__(self, number: int, epoch: int) -> None:
+        self.state = Partition(number)
+        self.epoch = epoch
+        self.queue: deque[Request] = deque()
+        """Requests that wait, in order, for the partition or for stocks to be active."""
+        self.is_ready = False
+        self.is_activating = False
+        self.complete = False
+        self.snapshot_seq = 0
+        self.committed_seq = 0
+        """The last entry that is durable; the state may be ahead of it."""
+        self.dirty_stocks: set[StockKey] = set()
+        self.dirty_reservations: set[int] = set()
+
+    @property
+    def dirty(self) -> int:
+        """How many stocks and reservations the next snapshot must write."""
+        return len(self.dirty_stocks) + len(self.dirty_reservations)
+
+    def reschedule(self, stock: Stock) -> None:
+        """Work out anew when something at a stock expires next."""
+        stock.due_ms = NEVER_MS
+        due_ms = next_due_ms(stock)
+        if due_ms < NEVER_MS:
+            mark_due(self.state, stock, due_ms)
+
+    def note(self, entries: Iterable[Entry]) -> None:
+        """Remember what entries changed, for the next snapshot."""
+        for entry in entries:
+            if entry.sku is not None and entry.site is not None:
+                self.dirty_stocks.add((entry.site, entry.sku))
+            if entry.reservation is not None:
+                self.dirty_reservations.add(entry.reservation)

@@ -1,0 +1,59 @@
+"""The Ray actor that hosts bins: a process for a `RunningHost`. Ray starts and ends it; no stock operation travels by Ray."""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import ray
+
+from actors.running_host import RunningHost
+
+NAMESPACE = "binkeeper"
+ACTOR_PREFIX = "binkeeper-"
+
+BuildHost = Callable[[str, dict[str, Any]], Awaitable[RunningHost]]
+"""Makes a host with its adapters from a name and plain settings, in the process that it will live in."""
+
+
+class BinHost:
+    """What the supervisor and `bin_at` may ask of a host by Ray."""
+
+    def __init__(self, name: str, settings: dict[str, Any], build: BuildHost) -> None:
+        self._name = name
+        self._settings = settings
+        self._build = build
+        self._running: RunningHost | None = None
+
+    async def start(self) -> dict[str, Any]:
+        """Build the host and listen; return its address, pid and node."""
+        if self._running is None:
+            self._running = await self._build(self._name, self._settings)
+            await self._running.start(self._settings["lane_host"])
+        return {
+            "address": self._running.address,
+            "pid": os.getpid(),
+            "node": ray.get_runtime_context().get_node_id(),
+        }
+
+    async def doors(self) -> dict[str, Any]:
+        """Return what a program on the cluster needs to reach the lanes."""
+        return {
+            "token": self._settings["lane_token"],
+            "partitions": self._settings["partitions"],
+            "placements": [list(placement) for placement in await self._placements()],
+        }
+
+    async def _placements(self) -> list[tuple[int, str, str, int]]:
+        assert self._running is not None
+        return [tuple(placement) for placement in await self._running.directory.placements()]  # type: ignore[misc]
+
+    async def stop(self) -> None:
+        """Finish what was promised."""
+        if self._running is not None:
+            await self._running.stop()
+            self._running = None
+        await asyncio.sleep(0)
+
+
+RemoteBinHost = ray.remote(num_cpus=0, max_restarts=0, max_task_retries=0)(BinHost)

@@ -1,0 +1,65 @@
+"""Starts and ends hosts as Ray actors. All calls of Ray's placement are made here."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+import structlog
+from ray.exceptions import RayError
+
+from actors.outcomes import Unavailable
+from actors.ray_host import ACTOR_PREFIX, NAMESPACE, BuildHost, RemoteBinHost
+
+_log = structlog.get_logger()
+
+_START_TIMEOUT_S = 60.0
+
+
+@dataclass(slots=True)
+class RayHostProcess:
+    """A host that runs in a Ray actor."""
+
+    name: str
+    address: str
+    pid: int
+    node: str
+    actor: Any
+
+
+class RayLauncher:
+    """Launches hosts on the cluster that this process is connected to."""
+
+    def __init__(self, settings: dict[str, Any], build: BuildHost, stop_timeout_s: float = 10.0) -> None:
+        self._settings = settings
+        self._build = build
+        self._stop_timeout_s = stop_timeout_s
+
+    async def launch(self, name: str) -> RayHostProcess:
+        """Start a host that owns nothing. Raises Unavailable."""
+        try:
+            actor = RemoteBinHost.options(
+                name=f"{ACTOR_PREFIX}{name}", namespace=NAMESPACE, scheduling_strategy="SPREAD", max_concurrency=16
+            ).remote(name, self._settings, self._build)
+            async with asyncio.timeout(_START_TIMEOUT_S):
+                started = await actor.start.remote()
+        except (RayError, TimeoutError, ValueError) as fault:
+            message = f"host {name} did not start: {str(fault).splitlines()[0] if str(fault) else type(fault).__name__}"
+            raise Unavailable(message) from fault
+        return RayHostProcess(name, started["address"], started["pid"], started["node"], actor)
+
+    async def kill(self, process: RayHostProcess) -> None:
+        """End a host's process, dead or alive."""
+        try:
+            ray.kill(process.actor, no_restart=True)
+        except RayError as fault:
+            _log.info("kill_failed", host=process.name, fault=str(fault))
+
+    async def stop(self, process: RayHostProcess) -> None:
+        """Let a host finish what it promised, and end its process."""
+        try:
+            async with asyncio.timeout(self._stop_timeout_s):
+                await process.actor.stop.remote()
+        except (RayError, TimeoutError) as fault:
+            _log.warning("stop_failed", host=process.name, fault=str(fault))
+        await self.kill(process)

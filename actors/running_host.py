@@ -1,0 +1,112 @@
+"""A host with everything around it: committer, snapshots, courier, clock and lanes. Still without Ray."""
+
+import asyncio
+import os
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+
+from actors.clockwork import Clockwork
+from actors.courier import Courier
+from actors.gateway import LaneGateway
+from actors.host import Host
+from actors.lane_server import LaneServer
+from actors.snapshotter import Snapshotter
+from persistence.ports import Cursors, Directory, Streams
+
+_log = structlog.get_logger()
+
+
+class RunningHost:
+    """Starts and stops a host. `stop` keeps what was promised; `os.kill` does too, a little later."""
+
+    def __init__(  # noqa: PLR0913 - a host's surroundings
+        self,
+        host: Host,
+        streams: Streams,
+        cursors: Cursors,
+        directory: Directory,
+        *,
+        token: str,
+        partitions: int,
+        node: str = "",
+        on_broken: Callable[[BaseException], None] | None = None,
+    ) -> None:
+        self.host = host
+        self.courier = Courier(host, streams, cursors)
+        self.snapshotter = Snapshotter(host)
+        self.directory = directory
+        self.peers = LaneGateway(directory, token, partitions)
+        self.clockwork = Clockwork(host, self.peers)
+        self.address = ""
+        self._node = node
+        controls = {
+            "ping": self._ping,
+            "take": self._take,
+            "flush": self._flush,
+            "describe": self._describe,
+        }
+        self.lanes = LaneServer(host, token, controls)
+        self._flushing: asyncio.Task[None] | None = None
+        if on_broken is not None:
+            host.on_broken = on_broken
+
+    async def start(self, address: str, port: int = 0) -> str:
+        """Start to listen; return host:port. The host owns nothing until it is told to `take`."""
+        for loop in (self.host.committer.run(), self.snapshotter.run(), self.courier.run(), self.clockwork.run()):
+            self.host.spawn(loop)
+        self.address = f"{address}:{await self.lanes.start(address, port)}"
+        return self.address
+
+    async def take(self, partitions: list[int]) -> None:
+        """Claim partitions and serve them. Raises Unavailable."""
+        await self.host.take(partitions, self.address)
+
+    async def stop(self) -> None:
+        """Take nothing more, answer what is in flight, write the snapshots, and end."""
+        self.host.is_stopping = True
+        await self.host.committer.drained()
+        await self.snapshotter.flush()
+        await self.lanes.stop()
+        await self.host.stop()
+        await self.peers.close()
+
+    async def _ping(self, _: Any) -> str:  # noqa: ANN401 - nothing is asked
+        return "pong"
+
+    async def _take(self, partitions: Any) -> int:  # noqa: ANN401 - checked here
+        numbers = [int(number) for number in partitions]
+        await self.take(numbers)
+        return len(numbers)
+
+    async def _flush(self, _: Any) -> None:  # noqa: ANN401 - nothing is asked
+        """Write all snapshots; flushes that are asked for while one runs share the next one."""
+        running = self._flushing
+        if running is not None and not running.done():
+            await asyncio.wait([running])
+        if self._flushing is running:
+            self._flushing = asyncio.create_task(self.snapshotter.flush())
+        assert self._flushing is not None
+        await asyncio.shield(self._flushing)
+
+    async def _describe(self, _: Any) -> dict[str, Any]:  # noqa: ANN401 - nothing is asked
+        host = self.host
+        return {
+            "host": host.options.name,
+            "node": self._node,
+            "pid": os.getpid(),
+            "address": self.address,
+            "partitions": len(host.owned),
+            "ready": sum(owned.is_ready for owned in host.owned.values()),
+            "in_flight": host.in_flight,
+            "max_in_flight": host.options.max_in_flight,
+            "active_stocks": sum(len(owned.state.stocks) for owned in host.owned.values()),
+            "active_reservations": sum(len(owned.state.reservations) for owned in host.owned.values()),
+            "known_keys": len(host.keys),
+            "tail_entries": sum(owned.committed_seq - owned.snapshot_seq for owned in host.owned.values()),
+            "courier_lag": self.courier.lag,
+            "drift": host.gauges.drift,
+            "recovery_ms": host.gauges.recovery_ms,
+            "metrics": host.gauges.plain(),
+        }

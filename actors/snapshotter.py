@@ -1,0 +1,159 @@
+"""Snapshots behind the ledger: dirty stocks and reservations only, a few partitions at a time.
+
+Rows are captured when a batch closes, so that they show the state at a known sequence number, and written when
+that batch is durable, so that a snapshot is never ahead of the ledger. While the host is busy, a snapshot waits:
+until the interval is over and the commits leave room, but never beyond `snapshot_entries` entries.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING, NamedTuple
+
+import structlog
+
+from actors.committer import Batch
+from actors.owned import OwnedPartition
+from engine.images import Rows, capture
+from persistence.ports import Unavailable
+
+if TYPE_CHECKING:
+    from actors.host import Host
+
+_log = structlog.get_logger()
+
+_CAPTURE_MAX = 2_000
+"""Stocks and reservations captured when one batch closes: about 20 ms."""
+
+
+class Image(NamedTuple):
+    """A partition's dirty rows at a sequence number."""
+
+    owned: OwnedPartition
+    seq: int
+    at_ms: int
+    rows: Rows
+    numbers: frozenset[int]
+
+
+class Snapshotter:
+    """Writes the snapshots of a host's partitions."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._captured: list[tuple[Batch, list[Image]]] = []
+        self._ready: deque[list[Image]] = deque()
+        self._wanted: deque[OwnedPartition] = deque()
+        self._written = asyncio.Event()
+        self._wake = asyncio.Event()
+        host.on_closing.append(self._closing)
+        host.on_committed.append(self._committed)
+
+    async def run(self) -> None:
+        """Write snapshots every interval, and when the ledger's tail has grown long."""
+        host = self._host
+        while True:
+            waited_s = 0.0
+            while waited_s < host.options.snapshot_interval_s and self._tail() < host.options.snapshot_entries:
+                await host.sleep(0.2)
+                waited_s += 0.2
+            busy_s = 0.0
+            while self._is_busy() and self._tail() < host.options.snapshot_entries and busy_s < 4 * waited_s:
+                await host.sleep(0.2)
+                busy_s += 0.2
+            await self.flush()
+
+    def _tail(self) -> int:
+        """Return how many entries recovery would have to apply now."""
+        return sum(owned.committed_seq - owned.snapshot_seq for owned in self._host.owned.values())
+
+    def _is_busy(self) -> bool:
+        return self._host.in_flight > 0
+
+    async def flush(self) -> None:
+        """Write everything that is dirty now. Returns when it is written."""
+        host = self._host
+        wanted = [owned for owned in host.owned.values() if owned.dirty and owned.is_ready]
+        self._wanted.extend(wanted)
+        while self._wanted or self._captured or self._ready:
+            if not host.committer.is_committing and not host.committer.open.requests and not host.committer.open.entries:
+                self._ready.append(self._capture())
+            else:
+                host.committer.kick()
+            if self._ready:
+                await self._write(self._ready.popleft())
+            else:
+                self._wake.clear()
+                await self._wake.wait()
+
+    def _closing(self, batch: Batch) -> None:
+        if self._wanted:
+            self._captured.append((batch, self._capture()))
+
+    def _committed(self, batch: Batch) -> None:
+        while self._captured and self._captured[0][0] is batch:
+            self._ready.append(self._captured.pop(0)[1])
+        self._wake.set()
+
+    def _capture(self) -> list[Image]:
+        images: list[Image] = []
+        captured = 0
+        while self._wanted and captured < _CAPTURE_MAX:
+            owned = self._wanted.popleft()
+            if not owned.dirty or self._host.owned.get(owned.state.number) is not owned:
+                continue
+            captured += owned.dirty
+            numbers = frozenset(owned.dirty_reservations)
+            rows = capture(owned.state, owned.dirty_stocks, numbers)
+            images.append(Image(owned, owned.state.seq, owned.state.at_ms, rows, numbers))
+            owned.dirty_stocks = set()
+            owned.dirty_reservations = set()
+        return images
+
+    async def _write(self, images: list[Image]) -> None:
+        """Write images, however often it takes; those of partitions that were lost or rewound are dropped."""
+        host = self._host
+        retry_s = 0.05
+        while images:
+            images = [image for image in images if host.owned.get(image.owned.state.number) is image.owned]
+            epochs = {image.owned.state.number: (image.owned.epoch, image.seq, image.at_ms) for image in images}
+            rows = Rows([], [], [])
+            for image in images:
+                rows.lots.extend(image.rows.lots)
+                rows.reservations.extend(image.rows.reservations)
+                rows.lines.extend(image.rows.lines)
+            try:
+                lost = await host.snapshots.save(epochs, rows)
+            except Unavailable as fault:
+                _log.warning("snapshot_waits", fault=str(fault))
+                await host.sleep(retry_s)
+                retry_s = min(retry_s * 2, 2.0)
+                continue
+            if lost:
+                host.lose(lost, [host.committer.open])
+            for image in images:
+                if image.owned.state.number not in lost:
+                    image.owned.snapshot_seq = image.seq
+                    self._rest(image)
+            host.gauges.snapshots += 1
+            return
+
+    def _rest(self, image: Image) -> None:
+        """Let go of resolved reservations that are written, and of stocks beyond the limit."""
+        owned = image.owned
+        state = owned.state
+        for number in image.numbers:
+            reservation = state.reservations.get(number)
+            if reservation is not None and not reservation.open and number not in owned.dirty_reservations:
+                del state.reservations[number]
+                if reservation.attempt is not None:
+                    state.attempts.pop(reservation.attempt, None)
+        share = self._host.options.active_stocks_max // max(1, len(self._host.owned))
+        if len(state.stocks) > share and not owned.queue:
+            quiet = [
+                key for key, stock in state.stocks.items() if key not in owned.dirty_stocks and not stock.reservations
+            ]
+            for key in quiet[: len(state.stocks) - share]:
+                del state.stocks[key]
+                owned.complete = False

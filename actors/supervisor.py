@@ -1,0 +1,188 @@
+"""The supervisor: keeps a host on every place, gives each its partitions, and replaces what dies.
+
+It decides when to try; that two hosts never both commit is the ledger's doing (`claimed` entries), not its own.
+A standby host is kept started and empty, so that a dead one is replaced without waiting for a process to start.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+import structlog
+
+from actors.lane_client import Lane
+from actors.outcomes import Unavailable
+
+_log = structlog.get_logger()
+
+_PING_S = 0.5
+_SUSPECT_S = 4.0
+"""A host that does not answer for so long is replaced; one whose lane breaks, at once."""
+_TAKE_TIMEOUT_S = 30.0
+_RETRY_S = 0.1
+
+
+class HostProcess(Protocol):
+    """A started host, as the launcher knows it."""
+
+    name: str
+    address: str
+    pid: int
+    node: str
+
+
+class Launcher(Protocol):
+    """Starts and ends the processes of hosts."""
+
+    async def launch(self, name: str) -> HostProcess:
+        """Start a host that owns nothing. Raises Unavailable."""
+
+    async def kill(self, process: HostProcess) -> None:
+        """End a host's process, dead or alive."""
+
+    async def stop(self, process: HostProcess) -> None:
+        """Let a host finish what it promised, and end its process."""
+
+
+Control = Callable[[str, str, object, float], Awaitable[object]]
+"""(address, name, fields, timeout_s) -> answer; raises Unavailable. `LaneGateway.control`."""
+
+
+class Place:
+    """A host's share of the partitions, whoever serves it."""
+
+    def __init__(self, number: int, partitions: list[int]) -> None:
+        self.number = number
+        self.partitions = partitions
+        self.process: HostProcess | None = None
+        self.is_serving = False
+
+
+class Supervisor:
+    """Watches `hosts` places and keeps `standbys` hosts ready."""
+
+    def __init__(  # noqa: PLR0913 - what there is to decide about placement
+        self,
+        launcher: Launcher,
+        control: Control,
+        token: str,
+        *,
+        partitions: int,
+        hosts: int,
+        standbys: int = 1,
+        changed: Callable[[list[HostProcess]], None] = lambda _: None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._launcher = launcher
+        self._control = control
+        self._token = token
+        self._changed = changed
+        self._sleep = sleep
+        self.places = [Place(index, list(range(index, partitions, hosts))) for index in range(hosts)]
+        self._standbys = standbys
+        self._spare: list[HostProcess] = []
+        self._launched = 0
+        self._tasks: list[asyncio.Task[None]] = []
+        self._spare_wanted = asyncio.Event()
+        self._serving = asyncio.Event()
+
+    async def start(self) -> None:
+        """Start to keep every place served. Returns at once; see `serving`."""
+        self._tasks = [asyncio.create_task(self._keep(place)) for place in self.places]
+        self._tasks.append(asyncio.create_task(self._keep_spares()))
+
+    async def serving(self) -> None:
+        """Wait until every place is served."""
+        await self._serving.wait()
+
+    async def stop(self) -> None:
+        """Stop all hosts in order: each answers what is in flight and writes its snapshots."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        processes = [place.process for place in self.places if place.process is not None]
+        await asyncio.gather(*(self._launcher.stop(process) for process in [*processes, *self._spare]))
+
+    def processes(self) -> list[HostProcess]:
+        """Return the hosts there are, standbys last."""
+        return [place.process for place in self.places if place.process is not None] + self._spare
+
+    async def _keep(self, place: Place) -> None:
+        """Serve a place for ever."""
+        while True:
+            try:
+                place.process = await self._next_process()
+                self._changed(self.processes())
+                await self._control(place.process.address, "take", place.partitions, _TAKE_TIMEOUT_S)
+                place.is_serving = True
+                if all(other.is_serving for other in self.places):
+                    self._serving.set()
+                _log.info("place_served", place=place.number, host=place.process.name)
+                self._spare_wanted.set()
+                await self._watch(place.process)
+                _log.warning("host_lost", place=place.number, host=place.process.name)
+            except Unavailable as fault:
+                _log.warning("place_waits", place=place.number, fault=str(fault))
+                await self._sleep(_RETRY_S)
+            place.is_serving = False
+            lost, place.process = place.process, None
+            if lost is not None:
+                kill = asyncio.create_task(self._launcher.kill(lost))
+                self._tasks.append(kill)
+
+    async def _next_process(self) -> HostProcess:
+        if self._spare:
+            return self._spare.pop(0)
+        return await self._launch()
+
+    async def _launch(self) -> HostProcess:
+        self._launched += 1
+        return await self._launcher.launch(f"host-{self._launched}")
+
+    async def _keep_spares(self) -> None:
+        """Keep standbys ready, once every place is served."""
+        await self.serving()
+        while True:
+            try:
+                for spare in list(self._spare):
+                    if not await self._answers(spare):
+                        self._spare.remove(spare)
+                        await self._launcher.kill(spare)
+                while len(self._spare) < self._standbys:
+                    self._spare.append(await self._launch())
+                    self._changed(self.processes())
+            except Unavailable as fault:
+                _log.warning("standby_waits", fault=str(fault))
+            self._spare_wanted.clear()
+            try:
+                async with asyncio.timeout(5.0):
+                    await self._spare_wanted.wait()
+            except TimeoutError:
+                continue
+
+    async def _answers(self, process: HostProcess) -> bool:
+        try:
+            await self._control(process.address, "ping", None, _SUSPECT_S)
+        except Unavailable:
+            return False
+        return True
+
+    async def _watch(self, process: HostProcess) -> None:
+        """Return when a host is dead or does not answer."""
+        broken = asyncio.Event()
+        lane = await Lane.connect(process.address, self._token, lambda *_: None, lambda _: broken.set())
+        try:
+            while not broken.is_set():
+                ping = asyncio.ensure_future(self._answers(process))
+                cut = asyncio.ensure_future(broken.wait())
+                await asyncio.wait([ping, cut], return_when=asyncio.FIRST_COMPLETED)
+                cut.cancel()
+                if broken.is_set() or not await ping:
+                    return
+                try:
+                    async with asyncio.timeout(_PING_S):
+                        await broken.wait()
+                except TimeoutError:
+                    continue
+        finally:
+            lane.close()
