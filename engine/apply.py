@@ -22,7 +22,7 @@ _FILLS = frozenset({Kind.STOCK_RECEIVED, Kind.STOCK_MOVED_IN, Kind.STOCK_ADJUSTE
 """By these, units come into a bin; the entry says when their lot expires."""
 
 _ENTERS = frozenset({Kind.STOCK_RESERVED, Kind.RESERVATION_MOVED_IN, Kind.STOCK_MOVED_IN})
-"""By these, units come into a reservation that the entry names; by all others that touch stock they leave it."""
+"""By these, units come into a reservation that the entry names; by all others they leave it."""
 
 _OPENS = frozenset({Kind.STOCK_RESERVED, Kind.ATTEMPT_DECIDED})
 """These may be the first entry of a reservation."""
@@ -59,7 +59,7 @@ def apply_filtered(partition: Partition, entry: Entry) -> None:
 
 
 def _place_of(partition: Partition, entry: Entry) -> tuple[Stock, Bin, Lot]:
-    """Return what an entry is about, made when it is new. Site and location codes recur: each is kept once."""
+    """Return what an entry is about, made when it is new. Site and location codes recur: one copy is kept."""
     site, sku, location, lot_code = entry[7:11]
     assert site is not None is not sku, "an entry about stock names its SKU"
     assert location is not None is not lot_code, "an entry about stock names its bin and lot"
@@ -233,7 +233,7 @@ def _open_reservation(partition: Partition, entry: Entry) -> Reservation:
         reservation.deadline_ms = detail["deadline_ms"]
         partition.tentative[number] = detail["deadline_ms"]
     elif reservation.attempt is not None:
-        reservation.parts = tuple((part[0], part[1]) for part in detail["parts"])
+        reservation.parts = tuple((part[0], part[1], part[2]) for part in detail["parts"])
         partition.attempts[reservation.attempt] = number
     return reservation
 

@@ -49,7 +49,7 @@ STRATEGIES: dict[str, Callable[[Place], object]] = {
 """The permanent names of the strategies, with the order that each takes lots in."""
 
 
-def choose(  # noqa: PLR0913 - what narrows a choice
+def choose(
     draft: Draft,
     stock: Stock,
     quantity: int,
@@ -89,7 +89,7 @@ def choose(  # noqa: PLR0913 - what narrows a choice
     for bin_, candidate, free in places:
         if quantity <= 0:
             break
-        part = free if free < quantity else quantity
+        part = min(free, quantity)
         taken.append((bin_.location, candidate.code, part))
         quantity -= part
     return taken, available

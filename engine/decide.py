@@ -36,7 +36,11 @@ DECIDERS: dict[type[c.Command], Callable[[Partition, Any, Draft], Refused | None
 
 
 def decide(
-    partition: Partition, command: c.Command, now_ms: int, key: str | None = None, fingerprint: int | None = None
+    partition: Partition,
+    command: c.Command,
+    now_ms: int,
+    key: str | None = None,
+    fingerprint: int | None = None,
 ) -> list[Entry] | Refused:
     """Return the entries that the command makes, in order, or why it is refused.
 

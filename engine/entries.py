@@ -68,7 +68,7 @@ class Entry(NamedTuple):
     counterpart: str | None
     """The other location of a move."""
     expires_at_ms: int | None
-    """When the lot expires (received, moved in) or the reservation does (reserved, extended, confirmed)."""
+    """When the lot expires (received, moved in, adjusted, counted) or the reservation does (all others)."""
     reference: str | None
     reason: str | None
     detail: str | None
@@ -97,5 +97,7 @@ EFFECTS: dict[str, tuple[int, int, int]] = {
     Kind.STOCK_UNHELD: (0, 0, -1),
     Kind.LOT_EXPIRED: (0, 0, 1),
 }
-"""What one unit of an entry adds to on hand, reserved and held. Reserved changes only if a reservation is named:
-the same kind records a pick with and without one."""
+"""What one unit of an entry adds to on hand, reserved and held.
+
+Reserved changes only if a reservation is named: the same kind records a pick with and without one.
+"""

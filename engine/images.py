@@ -47,7 +47,7 @@ class ReservationRow(NamedTuple):
     home_partition: int | None
     home_number: int | None
     parts: str | None
-    """[[partition, number], ...] as JSON text."""
+    """[[partition, number, opened_at_ms], ...] as JSON text."""
 
 
 class LineRow(NamedTuple):
@@ -93,22 +93,23 @@ def capture(partition: Partition, stock_keys: Iterable[StockKey], numbers: Itera
 
 def _capture_stock(partition: int, stock: Stock, lots: list[LotRow]) -> None:
     for bin_ in stock.bins.values():
-        for lot in bin_.lots.values():
-            lots.append(
-                LotRow(
-                    partition, stock.site, stock.sku, bin_.location, lot.code, lot.seq, lot.on_hand, lot.reserved,
-                    lot.held, json.dumps(lot.holds) if lot.holds else None, lot.expires_at_ms, lot.age,
-                )
-            )  # fmt: skip
+        lots.extend(
+            LotRow(
+                partition, stock.site, stock.sku, bin_.location, lot.code, lot.seq, lot.on_hand, lot.reserved,
+                lot.held, json.dumps(lot.holds) if lot.holds else None, lot.expires_at_ms, lot.age,
+            )
+            for lot in bin_.lots.values()
+        )  # fmt: skip
 
 
 def _capture_reservation(partition: int, reservation: Reservation, rows: Rows) -> None:
     home = reservation.home or (None, None)
     rows.reservations.append(
         ReservationRow(
-            partition, reservation.number, reservation.seq, reservation.opened_at_ms, reservation.expires_at_ms,
-            reservation.reference, reservation.state, reservation.open, reservation.attempt, reservation.deadline_ms,
-            home[0], home[1], json.dumps(reservation.parts) if reservation.parts else None,
+            partition, reservation.number, reservation.seq, reservation.opened_at_ms,
+            reservation.expires_at_ms, reservation.reference, reservation.state, reservation.open,
+            reservation.attempt, reservation.deadline_ms, home[0], home[1],
+            json.dumps(reservation.parts) if reservation.parts else None,
         )
     )  # fmt: skip
     for line in reservation.lines:
@@ -125,7 +126,7 @@ def _capture_reservation(partition: int, reservation: Reservation, rows: Rows) -
 def restore(partition: Partition, stock_keys: Iterable[StockKey], rows: Rows) -> None:
     """Make these stocks and reservations active from their rows. A stock without rows becomes an empty one.
 
-    `rows` holds all lots of the stocks, and every reservation that is open at any of them (with all its lines).
+    `rows` holds all lots of the stocks, and every reservation that is open at any of them, with all its lines.
     What is active already is left as it is.
     """
     fresh: dict[StockKey, Stock] = {}
@@ -175,7 +176,7 @@ def _restore_reservation(partition: Partition, row: ReservationRow) -> None:
     if row.home_partition is not None and row.home_number is not None:
         reservation.home = (row.home_partition, row.home_number)
     if row.parts:
-        reservation.parts = tuple((part[0], part[1]) for part in json.loads(row.parts))
+        reservation.parts = tuple((part[0], part[1], part[2]) for part in json.loads(row.parts))
     if row.deadline_ms is not None and row.open:
         partition.tentative[row.number] = row.deadline_ms
     if row.attempt is not None and row.home_partition is None:
@@ -194,7 +195,7 @@ def _restore_line(reservation: Reservation, row: LineRow) -> None:
 
 
 def digest(partition: Partition) -> dict[str, object]:
-    """Return the state as plain values for comparison: lots without units and resolved reservations left out."""
+    """Return the state as plain values to compare: lots without units and resolved reservations left out."""
     rows = capture(partition, sorted(partition.stocks), sorted(partition.reservations))
     return {
         "seq": partition.seq,

@@ -1,7 +1,7 @@
-"""Limits on everything that a command may carry. The edge refuses more with a clear error; the engine asserts."""
+"""Limits on everything that a command may carry. The edge refuses more with a clear error."""
 
 QUANTITY_MAX = 2**53 - 1
-"""Largest quantity of one lot and of one command, in units: the largest integer that every JSON reader keeps."""
+"""Largest quantity of one lot and of one line, in units: the largest integer that every JSON reader keeps."""
 
 CODE_LENGTH_MAX = 64
 """Longest site, SKU, location or lot code, in characters."""

@@ -18,10 +18,10 @@ _PICKED = Kind.STOCK_PICKED
 
 def pick(partition: Partition, command: PickReservation, draft: Draft) -> Refused | None:
     """Take reserved units out, from where they are allocated or from the bin or lot that is named."""
-    reservation = find_open(partition, command.number, command.opened_at_ms, draft.at_ms)
+    reservation = find_open(partition, command, draft.at_ms)
     if isinstance(reservation, Refused):
         return reservation
-    lines = lines_of(reservation, command.sku)
+    lines = lines_of(reservation, command.sku, command.quantity)
     if isinstance(lines, Refused):
         return lines
     allocations = open_allocations(lines)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from engine.choosing import choose
-from engine.commands import ExtendReservation, ReleaseReservation, ReserveLine, ReserveStock
+from engine.commands import ExtendReservation, PickReservation, ReleaseReservation, ReserveLine, ReserveStock
 from engine.draft import Draft
 from engine.entries import Kind
 from engine.finding import is_expired
@@ -128,11 +128,15 @@ def find(partition: Partition, number: int, opened_at_ms: int) -> Reservation | 
     return reservation
 
 
-def find_open(partition: Partition, number: int, opened_at_ms: int, now_ms: int) -> Reservation | Refused:
+def find_open(
+    partition: Partition, command: ExtendReservation | ReleaseReservation | PickReservation, now_ms: int
+) -> Reservation | Refused:
     """Return the reservation if units of it can be picked or released now."""
-    reservation = partition.reservations.get(number)
-    if reservation is None or reservation.opened_at_ms != opened_at_ms:
+    reservation = partition.reservations.get(command.number)
+    if reservation is None or reservation.opened_at_ms != command.opened_at_ms:
         return refused(Refusal.RESERVATION_NOT_FOUND)
+    if reservation.attempt is not None and not command.is_share:
+        return refused(Refusal.RESERVATION_SPANS)
     if not reservation.open:
         return refused(Refusal.RESERVATION_RESOLVED, state=reservation.state)
     if reservation.deadline_ms is not None:
@@ -142,9 +146,11 @@ def find_open(partition: Partition, number: int, opened_at_ms: int, now_ms: int)
     return reservation
 
 
-def lines_of(reservation: Reservation, sku: str | None) -> list[Line] | Refused:
-    """Return the lines of a reservation, or those of one SKU."""
+def lines_of(reservation: Reservation, sku: str | None, quantity: int | None) -> list[Line] | Refused:
+    """Return the lines of a reservation, or those of one SKU. A quantity of several SKUs says nothing."""
     if sku is None:
+        if quantity is not None and any(line.sku != reservation.lines[0].sku for line in reservation.lines):
+            return refused(Refusal.SKU_REQUIRED)
         return reservation.lines
     lines = [line for line in reservation.lines if line.sku == sku]
     return lines or refused(Refusal.SKU_NOT_RESERVED, sku=sku)
@@ -157,7 +163,7 @@ def open_allocations(lines: Iterable[Line]) -> list[tuple[Line, Allocation]]:
 
 def extend(partition: Partition, command: ExtendReservation, draft: Draft) -> Refused | None:
     """Let a soft reservation expire `ttl_s` seconds from now."""
-    reservation = find_open(partition, command.number, command.opened_at_ms, draft.at_ms)
+    reservation = find_open(partition, command, draft.at_ms)
     if isinstance(reservation, Refused):
         return reservation
     if reservation.expires_at_ms is None:
@@ -172,10 +178,10 @@ def extend(partition: Partition, command: ExtendReservation, draft: Draft) -> Re
 
 def release(partition: Partition, command: ReleaseReservation, draft: Draft) -> Refused | None:
     """Give units back, those allocated last first."""
-    reservation = find_open(partition, command.number, command.opened_at_ms, draft.at_ms)
+    reservation = find_open(partition, command, draft.at_ms)
     if isinstance(reservation, Refused):
         return reservation
-    lines = lines_of(reservation, command.sku)
+    lines = lines_of(reservation, command.sku, command.quantity)
     if isinstance(lines, Refused):
         return lines
     allocations = open_allocations(lines)

@@ -143,8 +143,8 @@ class Reservation:
         """Set while the share is tentative."""
         self.home: tuple[int, int] | None = None
         """(partition, number) of the reservation that this is a share of; number 0 while tentative."""
-        self.parts: tuple[tuple[int, int], ...] = ()
-        """(partition, number) of the other shares, at home."""
+        self.parts: tuple[tuple[int, int, int], ...] = ()
+        """(partition, number, opened_at_ms) of the other shares, at home."""
 
     @property
     def state(self) -> str:

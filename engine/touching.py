@@ -38,7 +38,7 @@ def stock_keys(partition: Partition, command: c.Command) -> Iterable[c.StockKey]
 
 
 def partition_key(command: c.Command) -> c.StockKey | None:
-    """Return a (site, sku) that says which partition a command is for, or None when it names a reservation."""
+    """Return a (site, sku) that says which partition a command is for; None when it names a reservation."""
     if isinstance(command, _OF_LINES):
         return (command.lines[0].site, command.lines[0].sku) if command.lines else None
     if isinstance(command, (*_OF_RESERVATION, c.SettleAttempt)):

@@ -64,7 +64,7 @@ def stock_view(stock: Stock, seq: int) -> View:
 def reservation_view(partition: Partition, reservation: Reservation) -> View:
     """Return a reservation, or this partition's share of one that spans partitions.
 
-    `home` and `parts` ([partition, number] each) are there only for a reservation that spans partitions: the
+    `home` and `parts` ([partition, number, opened_at_ms] each) are there only for a reservation that spans partitions: the
     gateway joins the shares and drops them.
     """
     view: View = {
@@ -134,7 +134,9 @@ def explain_view(partition: Partition, stock: Stock) -> View:
                         "location": allocation.location,
                         "lot": allocation.lot or None,
                         "quantity": allocation.open,
-                        "expires_at": None if reservation.expires_at_ms is None else rfc3339(reservation.expires_at_ms),
+                        "expires_at": None
+                        if reservation.expires_at_ms is None
+                        else rfc3339(reservation.expires_at_ms),
                         "tentative": reservation.deadline_ms is not None,
                     }
                     for allocation in line.allocations
@@ -146,10 +148,10 @@ def explain_view(partition: Partition, stock: Stock) -> View:
         for bin_, lot in lots
         for reason, units in (lot.holds or {}).items()
     ]
-    dated = [{"location": bin_.location, **lot_view(lot)} for bin_, lot in lots if lot.expires_at_ms is not None]
-    sentence = (
-        f"{view['on_hand']} on hand - {view['reserved']} reserved - {view['held']} held = {view['available']} available"
-    )
+    dated = [
+        {"location": bin_.location, **lot_view(lot)} for bin_, lot in lots if lot.expires_at_ms is not None
+    ]
+    sentence = f"{view['on_hand']} on hand - {view['reserved']} reserved - {view['held']} held = {view['available']} available"
     return {**view, "explanation": sentence, "reservations": reservations, "holds": holds, "lots": dated}
 
 
@@ -165,7 +167,9 @@ def answer(partition: Partition, command: c.Command, entries: list[Entry]) -> Vi
         case c.PickStock():
             picks = [{"location": e.location, "lot": e.lot or None, "quantity": e.quantity} for e in entries]
             stock = partition.stocks[command.site, command.sku]
-            bins = [bin_view(stock, location) for location in dict.fromkeys(pick["location"] for pick in picks)]
+            bins = [
+                bin_view(stock, location) for location in dict.fromkeys(pick["location"] for pick in picks)
+            ]
             return {
                 "site": command.site, "sku": command.sku, "quantity": command.quantity,
                 "reference": command.reference, "allocations": picks, "bins": bins,

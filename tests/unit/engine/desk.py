@@ -118,10 +118,14 @@ class Desk:
     def receive(self, quantity: int, location: str = "A-1", **more: Any) -> list[Entry]:  # noqa: ANN401
         return self.do(ReceiveStock(more.pop("site", SITE), more.pop("sku", SKU), location, quantity, **more))
 
-    def reserve(self, quantity: int, *, ttl_s: int | None = None, partial: bool = False, **line: Any) -> Reservation:  # noqa: ANN401
+    def reserve(
+        self, quantity: int, *, ttl_s: int | None = None, partial: bool = False, **line: Any
+    ) -> Reservation:  # noqa: ANN401
         return self.reserve_lines(reserve_line(quantity, **line), ttl_s=ttl_s, partial=partial)
 
-    def reserve_lines(self, *lines: ReserveLine, ttl_s: int | None = None, partial: bool = False) -> Reservation:
+    def reserve_lines(
+        self, *lines: ReserveLine, ttl_s: int | None = None, partial: bool = False
+    ) -> Reservation:
         entries = self.do(ReserveStock(lines, ttl_s, None, partial))
         assert entries[0].reservation is not None
         return self.partition.reservations[entries[0].reservation]

@@ -108,7 +108,10 @@ def test_a_line_that_takes_any_bin_leaves_the_bin_that_another_line_names(desk: 
     desk.receive(2, "A-1")
     desk.receive(2, "A-2")
     reservation = desk.reserve_lines(reserve_line(2, index=0), reserve_line(2, index=1, location="A-1"))
-    assert [(line.index, line.allocations[0].location) for line in reservation.lines] == [(0, "A-2"), (1, "A-1")]
+    assert [(line.index, line.allocations[0].location) for line in reservation.lines] == [
+        (0, "A-2"),
+        (1, "A-1"),
+    ]
 
 
 def test_lines_of_one_sku_never_share_units(desk: Desk) -> None:
