@@ -5,6 +5,7 @@ Rows are also the read model that SQL users see, so that every field is typed an
 
 import json
 from collections.abc import Iterable
+from sys import intern
 from typing import NamedTuple
 
 from engine.apply import add_line, mark_due
@@ -126,38 +127,43 @@ def _capture_reservation(partition: int, reservation: Reservation, rows: Rows) -
 def restore(partition: Partition, stock_keys: Iterable[StockKey], rows: Rows) -> None:
     """Make these stocks and reservations active from their rows. A stock without rows becomes an empty one.
 
-    `rows` holds all lots of the stocks, and every reservation that is open at any of them, with all its lines.
+    `rows` holds all lots of the stocks, and every reservation that is open at any of them with all its lines.
     What is active already is left as it is.
     """
     fresh: dict[StockKey, Stock] = {}
     for site, sku in stock_keys:
         if (site, sku) not in partition.stocks:
-            fresh[site, sku] = partition.stocks[site, sku] = Stock(site, sku)
+            fresh[site, sku] = partition.stocks[site, sku] = Stock(intern(site), sku)
     for row in rows.lots:
         stock = fresh.get((row.site, row.sku))
         if stock is not None:
             _restore_lot(stock, row)
-    known = set(partition.reservations)
+    unknown = {row.number for row in rows.reservations if row.number not in partition.reservations}
     for reservation_row in rows.reservations:
-        if reservation_row.number not in known:
+        if reservation_row.number in unknown:
             _restore_reservation(partition, reservation_row)
     for line_row in rows.lines:
-        reservation = partition.reservations[line_row.number]
-        if line_row.number not in known:
-            _restore_line(reservation, line_row)
-        if line_row.open and (stock := fresh.get((line_row.site, line_row.sku))) is not None:
-            if stock.reservations is None:
-                stock.reservations = {}
-            stock.reservations[line_row.number] = reservation
+        if line_row.number in unknown:
+            _restore_line(partition.reservations[line_row.number], line_row)
+        if line_row.open:
+            _link(partition, fresh.get((line_row.site, line_row.sku)), line_row.number)
     for stock in fresh.values():
         if (due_ms := next_due_ms(stock)) < NEVER_MS:
             mark_due(partition, stock, due_ms)
 
 
+def _link(partition: Partition, stock: Stock | None, number: int) -> None:
+    """Let a stock know a reservation that holds units of it."""
+    if stock is not None:
+        stock.reservations = stock.reservations or {}
+        stock.reservations[number] = partition.reservations[number]
+
+
 def _restore_lot(stock: Stock, row: LotRow) -> None:
     bin_ = stock.bins.get(row.location)
     if bin_ is None:
-        bin_ = stock.bins[row.location] = Bin(row.location)
+        location = intern(row.location)
+        bin_ = stock.bins[location] = Bin(location)
     bin_.seq = max(bin_.seq, row.seq)
     lot = bin_.lots[row.lot] = Lot(row.lot)
     lot.on_hand, lot.reserved, lot.held = row.on_hand, row.reserved, row.held

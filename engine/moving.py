@@ -181,7 +181,7 @@ def count(partition: Partition, command: CountStock, draft: Draft) -> Refused | 
     """Record a count: what differs from on hand at `seen_seq` is added to on hand now.
 
     Units that a picker did not find are held as short. A count settles that: those that are missing go, and
-    the others are found. Where the lot has changed since the counter looked, only the missing ones are settled.
+    the others are found. Where the lot has changed since the counter looked, it settles only missing ones.
     """
     stock = stock_of(partition, command.site, command.sku)
     lot = lot_of(stock, command.location, command.lot)

@@ -46,7 +46,7 @@ def reservation_address(public_id: str) -> ReservationAddress | None:
         value = uuid.UUID(public_id)
     except ValueError:
         return None
-    if value.version != 7 or value.variant != uuid.RFC_4122:  # noqa: PLR2004 - RFC 9562's number
+    if value.version != 7 or value.variant != uuid.RFC_4122:
         return None
     high, low = value.int >> 64, value.int & (1 << 64) - 1
     low &= (1 << 62) - 1

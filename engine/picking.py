@@ -25,9 +25,7 @@ def pick(partition: Partition, command: PickReservation, draft: Draft) -> Refuse
     if isinstance(lines, Refused):
         return lines
     allocations = open_allocations(lines)
-    named = allocations
-    if command.location is not None or command.lot is not None:
-        named = [pair for pair in allocations if _is_named(command, pair[1])]
+    named = [held for held in allocations if _is_named(command, held[1])]
     open_units = sum([allocation.open for _, allocation in allocations])
     wanted = command.quantity
     if wanted is None:
@@ -35,26 +33,32 @@ def pick(partition: Partition, command: PickReservation, draft: Draft) -> Refuse
     if wanted > open_units or not open_units:
         return refused(Refusal.EXCEEDS_RESERVED, requested=wanted, reserved=open_units)
     left: dict[Allocation, int] = {}
-    for line, allocation in named:
-        part = min(wanted, allocation.open)
-        left[allocation] = allocation.open - part
+    for held in named:
+        part = min(wanted, held[1].open)
+        left[held[1]] = held[1].open - part
         if part:
-            leave(partition, draft, _PICKED, reservation, line, allocation, part)
+            leave(partition, draft, _PICKED, reservation, held, part)
             wanted -= part
     if wanted:
-        elsewhere = [pair for pair in allocations if pair[1] not in left]
+        elsewhere = [held for held in allocations if held[1] not in left]
         refusal = _pick_elsewhere(partition, draft, command, reservation, elsewhere, left, wanted)
         if refusal is not None:
             return refusal
     if command.short_reason is not None:
-        detail = json.dumps({"why": command.short_reason})
-        for line, allocation in named or allocations:
-            missing = left.get(allocation, allocation.open)
+        for held in named or allocations:
+            missing = left.get(held[1], held[1].open)
             if missing:
+                detail = json.dumps({"why": command.short_reason})
                 leave(
-                    partition, draft, Kind.STOCK_SHORTED, reservation, line, allocation, missing,
-                    reason=SHORT, detail=detail,
-                )  # fmt: skip
+                    partition,
+                    draft,
+                    Kind.STOCK_SHORTED,
+                    reservation,
+                    held,
+                    missing,
+                    reason=SHORT,
+                    detail=detail,
+                )
     return None
 
 

@@ -1,4 +1,4 @@
-"""Why the engine says no. A refusal is a value, not an exception: nothing happened, and the caller is told why."""
+"""Why the engine says no. A refusal is a value, not an exception: nothing happened, and it says why."""
 
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -13,10 +13,10 @@ class Refusal(StrEnum):
     IDEMPOTENCY_KEY_REUSED = "idempotency_key_reused"
     ATTEMPT_ABANDONED = "attempt_abandoned"
     RESERVATION_NOT_FOUND = "reservation_not_found"
+    RESERVATION_SPANS = "reservation_spans"
     RESERVATION_RESOLVED = "reservation_resolved"
     RESERVATION_PENDING = "reservation_pending"
     RESERVATION_HARD = "reservation_hard"
-    RESERVATION_SPANS = "reservation_spans"
     SKU_NOT_RESERVED = "sku_not_reserved"
     SKU_REQUIRED = "sku_required"
     STOCK_NOT_FOUND = "stock_not_found"

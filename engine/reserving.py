@@ -1,4 +1,4 @@
-"""Decisions about reservations of one partition: reserve, extend, release, and what others share with them."""
+"""Decisions about reservations of one partition: reserve, extend, release, and what others share."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -40,13 +40,9 @@ def reserve_lines(
     number = draft.entries[0].seq if draft.entries else draft.seq + 1
     if len(lines) > 1:
         lines = summed(lines)
-    for line in lines:
-        if line.lot is not None:
-            stock = partition.stocks.get((line.site, line.sku))
-            if stock is not None and is_expired(stock, line.lot, draft.at_ms):
-                return refused(
-                    Refusal.LOT_EXPIRED, site=line.site, sku=line.sku, lot=line.lot, line=line.index
-                )
+    refusal = _expired_lot(partition, lines, draft.at_ms)
+    if refusal is not None:
+        return refusal
     shortage: Refused | None = None
     short_lines: list[tuple[int, str, str, int]] = []
     reserved_any = holds_elsewhere
@@ -77,6 +73,16 @@ def reserve_lines(
         return shortage
     if short_lines:
         draft.detail = {**(draft.detail or {}), "requested": short_lines}
+    return None
+
+
+def _expired_lot(partition: Partition, lines: Iterable[ReserveLine], now_ms: int) -> Refused | None:
+    for line in lines:
+        if line.lot is None:
+            continue
+        stock = partition.stocks.get((line.site, line.sku))
+        if stock is not None and is_expired(stock, line.lot, now_ms):
+            return refused(Refusal.LOT_EXPIRED, site=line.site, sku=line.sku, lot=line.lot, line=line.index)
     return None
 
 
@@ -189,10 +195,10 @@ def release(partition: Partition, command: ReleaseReservation, draft: Draft) -> 
     wanted = open_units if command.quantity is None else command.quantity
     if wanted > open_units or not open_units:
         return refused(Refusal.EXCEEDS_RESERVED, requested=wanted, reserved=open_units)
-    for line, allocation in reversed(allocations):
-        part = min(wanted, allocation.open)
+    for held in reversed(allocations):
+        part = min(wanted, held[1].open)
         if part:
-            leave(partition, draft, Kind.STOCK_RELEASED, reservation, line, allocation, part)
+            leave(partition, draft, Kind.STOCK_RELEASED, reservation, held, part)
             wanted -= part
     return None
 
@@ -202,14 +208,14 @@ def leave(
     draft: Draft,
     kind: str,
     reservation: Reservation,
-    line: Line,
-    allocation: Allocation,
+    held: tuple[Line, Allocation],
     quantity: int,
     *,
     reason: str | None = None,
     detail: str | None = None,
 ) -> None:
     """Add an entry by which units leave an allocation where they are."""
+    line, allocation = held
     draft.change(
         kind, partition.stocks[line.site, line.sku], allocation.location, allocation.lot, quantity,
         reservation=reservation.number, line=line.index, reason=reason, detail=detail,
@@ -220,8 +226,8 @@ def leave_all(
     partition: Partition, draft: Draft, kind: str, reservation: Reservation, reason: str | None = None
 ) -> None:
     """Add entries by which all that is open of a reservation leaves it."""
-    for line, allocation in open_allocations(reservation.lines):
-        leave(partition, draft, kind, reservation, line, allocation, allocation.open, reason=reason)
+    for held in open_allocations(reservation.lines):
+        leave(partition, draft, kind, reservation, held, held[1].open, reason=reason)
 
 
 def expire(partition: Partition, reservation: Reservation, draft: Draft) -> None:

@@ -53,7 +53,7 @@ def reserve_together(partition: Partition, command: ReserveTogether, draft: Draf
 def settle(partition: Partition, command: SettleAttempt, draft: Draft) -> Refused | None:
     """Make sure that an attempt which is not decided by its deadline never will be.
 
-    The entry moves the partition's time to the deadline or past it, and `reserve_together` refuses from there.
+    The entry moves the partition's time to the deadline or past it: `reserve_together` refuses from then on.
     """
     if command.attempt not in partition.attempts and partition.at_ms < command.deadline_ms <= draft.at_ms:
         draft.note(Kind.ATTEMPT_ABANDONED, detail=json.dumps({"attempt": command.attempt}))

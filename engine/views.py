@@ -3,7 +3,7 @@
 A view is made after the entries that it shows are applied, and leaves only when they are committed.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from engine import commands as c
@@ -64,8 +64,8 @@ def stock_view(stock: Stock, seq: int) -> View:
 def reservation_view(partition: Partition, reservation: Reservation) -> View:
     """Return a reservation, or this partition's share of one that spans partitions.
 
-    `home` and `parts` ([partition, number, opened_at_ms] each) are there only for a reservation that spans partitions: the
-    gateway joins the shares and drops them.
+    `home` and `parts` ([partition, number, opened_at_ms] each) are there only for a reservation that spans
+    partitions: the gateway joins the shares and drops them.
     """
     view: View = {
         "id": reservation_id(partition.number, reservation.number, reservation.opened_at_ms),
@@ -93,7 +93,7 @@ def reservation_view(partition: Partition, reservation: Reservation) -> View:
                     for allocation in line.allocations
                 ],
             }
-            for line in sorted(reservation.lines, key=_line_index)
+            for line in reservation.lines
         ],
     }
     if reservation.attempt is not None:
@@ -104,12 +104,8 @@ def reservation_view(partition: Partition, reservation: Reservation) -> View:
     return view
 
 
-def _line_index(line: Any) -> int:  # noqa: ANN401 - a key function
-    return int(line.index)
-
-
 def state_of(lines: Iterable[View]) -> str:
-    """Return the state of a reservation from its lines' views: held, part_picked, picked, released, expired."""
+    """Return the state of a reservation from its lines' views: as `Reservation.state`."""
     picked = open_units = expired = 0
     for line in lines:
         picked += line["picked"]
@@ -151,48 +147,68 @@ def explain_view(partition: Partition, stock: Stock) -> View:
     dated = [
         {"location": bin_.location, **lot_view(lot)} for bin_, lot in lots if lot.expires_at_ms is not None
     ]
-    sentence = f"{view['on_hand']} on hand - {view['reserved']} reserved - {view['held']} held = {view['available']} available"
+    sentence = "{on_hand} on hand - {reserved} reserved - {held} held = {available} available".format(**view)
     return {**view, "explanation": sentence, "reservations": reservations, "holds": holds, "lots": dated}
 
 
-def answer(partition: Partition, command: c.Command, entries: list[Entry]) -> View:  # noqa: PLR0911 - one per shape
-    """Return what the caller of a command is told, its entries being applied."""
-    match command:
-        case c.ReserveStock() | c.ReserveTentatively() | c.ReserveTogether():
-            number = entries[0].reservation
-            assert number is not None
-            return reservation_view(partition, partition.reservations[number])
-        case c.SettleAttempt():
-            return _settled_view(partition, command)
-        case c.PickStock():
-            picks = [{"location": e.location, "lot": e.lot or None, "quantity": e.quantity} for e in entries]
-            stock = partition.stocks[command.site, command.sku]
-            bins = [
-                bin_view(stock, location) for location in dict.fromkeys(pick["location"] for pick in picks)
-            ]
-            return {
-                "site": command.site, "sku": command.sku, "quantity": command.quantity,
-                "reference": command.reference, "allocations": picks, "bins": bins,
-            }  # fmt: skip
-        case c.MoveStock():
-            stock = partition.stocks[command.site, command.sku]
-            return {
-                "from": bin_view(stock, command.from_location),
-                "to": bin_view(stock, command.to_location),
-            }
-        case c.CountStock():
-            stock = partition.stocks[command.site, command.sku]
-            variance = sum(entry.quantity for entry in entries if entry.kind == Kind.STOCK_COUNTED)
-            return {"bin": bin_view(stock, command.location), "variance": variance}
-        case c.ReceiveStock() | c.AdjustStock() | c.HoldStock() | c.UnholdStock():
-            return bin_view(partition.stocks[command.site, command.sku], command.location)
-        case c.ExpireStock():
-            return {"expired": sum(entry.quantity for entry in entries)}
-        case _:
-            return reservation_view(partition, partition.reservations[command.number])
+def _reserved_view(partition: Partition, _: c.Command, entries: list[Entry]) -> View:
+    number = entries[0].reservation
+    assert number is not None
+    return reservation_view(partition, partition.reservations[number])
 
 
-def _settled_view(partition: Partition, command: c.SettleAttempt) -> View:
+def _named_view(
+    partition: Partition,
+    command: c.ConfirmReservation
+    | c.AbandonReservation
+    | c.ExtendReservation
+    | c.ReleaseReservation
+    | c.PickReservation,
+    _: list[Entry],
+) -> View:
+    return reservation_view(partition, partition.reservations[command.number])
+
+
+def _bin_of(
+    partition: Partition,
+    command: c.ReceiveStock | c.AdjustStock | c.HoldStock | c.UnholdStock,
+    _: list[Entry],
+) -> View:
+    return bin_view(partition.stocks[command.site, command.sku], command.location)
+
+
+def _picked_view(partition: Partition, command: c.PickStock, entries: list[Entry]) -> View:
+    stock = partition.stocks[command.site, command.sku]
+    locations = dict.fromkeys(entry.location for entry in entries)
+    return {
+        "site": command.site,
+        "sku": command.sku,
+        "quantity": command.quantity,
+        "reference": command.reference,
+        "allocations": [
+            {"location": entry.location, "lot": entry.lot or None, "quantity": entry.quantity}
+            for entry in entries
+        ],
+        "bins": [bin_view(stock, location) for location in locations if location is not None],
+    }
+
+
+def _moved_view(partition: Partition, command: c.MoveStock, _: list[Entry]) -> View:
+    stock = partition.stocks[command.site, command.sku]
+    return {"from": bin_view(stock, command.from_location), "to": bin_view(stock, command.to_location)}
+
+
+def _counted_view(partition: Partition, command: c.CountStock, entries: list[Entry]) -> View:
+    stock = partition.stocks[command.site, command.sku]
+    variance = sum(entry.quantity for entry in entries if entry.kind == Kind.STOCK_COUNTED)
+    return {"bin": bin_view(stock, command.location), "variance": variance}
+
+
+def _expired_view(_: Partition, __: c.ExpireStock, entries: list[Entry]) -> View:
+    return {"expired": sum(entry.quantity for entry in entries)}
+
+
+def _settled_view(partition: Partition, command: c.SettleAttempt, _: list[Entry]) -> View:
     number = partition.attempts.get(command.attempt)
     if number is None:
         return {"decided": False, "abandoned": partition.at_ms >= command.deadline_ms}
@@ -203,3 +219,29 @@ def _settled_view(partition: Partition, command: c.SettleAttempt) -> View:
         "home_number": number,
         "expires_at_ms": reservation.expires_at_ms,
     }
+
+
+_ANSWERS: dict[type[c.Command], Callable[[Partition, Any, list[Entry]], View]] = {
+    c.ReceiveStock: _bin_of,
+    c.ReserveStock: _reserved_view,
+    c.ReserveTentatively: _reserved_view,
+    c.ReserveTogether: _reserved_view,
+    c.ConfirmReservation: _named_view,
+    c.AbandonReservation: _named_view,
+    c.SettleAttempt: _settled_view,
+    c.ExtendReservation: _named_view,
+    c.ReleaseReservation: _named_view,
+    c.PickReservation: _named_view,
+    c.PickStock: _picked_view,
+    c.MoveStock: _moved_view,
+    c.AdjustStock: _bin_of,
+    c.CountStock: _counted_view,
+    c.HoldStock: _bin_of,
+    c.UnholdStock: _bin_of,
+    c.ExpireStock: _expired_view,
+}
+
+
+def answer(partition: Partition, command: c.Command, entries: list[Entry]) -> View:
+    """Return what the caller of a command is told, its entries being applied."""
+    return _ANSWERS[type(command)](partition, command, entries)

@@ -1,4 +1,4 @@
-"""A desk that gives orders to one partition, keeps its ledger and checks what must hold after every command."""
+"""A desk that gives orders to one partition, keeps its ledger and checks it after every command."""
 
 from typing import Any
 
@@ -115,12 +115,12 @@ class Desk:
 
     # Short ways to say what most tests say.
 
-    def receive(self, quantity: int, location: str = "A-1", **more: Any) -> list[Entry]:  # noqa: ANN401
+    def receive(self, quantity: int, location: str = "A-1", **more: Any) -> list[Entry]:
         return self.do(ReceiveStock(more.pop("site", SITE), more.pop("sku", SKU), location, quantity, **more))
 
     def reserve(
         self, quantity: int, *, ttl_s: int | None = None, partial: bool = False, **line: Any
-    ) -> Reservation:  # noqa: ANN401
+    ) -> Reservation:
         return self.reserve_lines(reserve_line(quantity, **line), ttl_s=ttl_s, partial=partial)
 
     def reserve_lines(
@@ -145,7 +145,7 @@ class Desk:
         return found.on_hand, found.reserved, found.held
 
 
-def reserve_line(quantity: int, **more: Any) -> ReserveLine:  # noqa: ANN401
+def reserve_line(quantity: int, **more: Any) -> ReserveLine:
     return ReserveLine(more.pop("site", SITE), more.pop("sku", SKU), quantity, **more)
 
 
