@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from rich.markup import escape
 
 from binkeeper.child import Child, ChildSpec, last_complaint, opened_log
+from binkeeper.embedded.server import EmbeddedServer
 from binkeeper.errors import StartError
 
 _EVENT_BYTES_MAX = 4 * 1024 * 1024
@@ -55,26 +56,10 @@ class Startable(Protocol):
         """Waits until it serves; raises StartError when it ends or fails instead."""
 
 
-class Server(Protocol):
-    """An embedded server, as `binkeeper.embedded` has them."""
-
-    role: str
-    child: Child | None
-
-    def prepare(self) -> None:
-        """Makes ready what the process needs; slow, may run in any thread."""
-
-    def launch(self) -> Child:
-        """Starts the process; quick, in the main thread."""
-
-    def wait_until_ready(self) -> None:
-        """Blocks until it serves; may run in any thread."""
-
-
-class EmbeddedServer:
+class ThreadedServer:
     """An embedded server as something startable: its slow steps run in threads."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: EmbeddedServer) -> None:
         self.role = server.role
         self._server = server
         self._prepared = False

@@ -24,7 +24,7 @@ from binkeeper.embedded.nats import EmbeddedNats
 from binkeeper.embedded.postgres import EmbeddedPostgres
 from binkeeper.errors import StartError
 from binkeeper.home import Home
-from binkeeper.kept import EmbeddedServer, Event, Kept, Program
+from binkeeper.kept import Event, Kept, Program, ThreadedServer
 from binkeeper.orphans import adopt_orphans, end_leftovers, end_orphans
 from binkeeper.ports import why_not_free
 from binkeeper.settings import Settings
@@ -138,7 +138,7 @@ class Launcher:
         """The embedded servers, unless the settings name existing ones; in the order in which they stop."""
         self._postgres = EmbeddedPostgres(self._home.folder) if self._settings.postgres_url is None else None
         self._nats = EmbeddedNats(self._home.folder) if self._settings.nats_url is None else None
-        self._embedded = [EmbeddedServer(server) for server in (self._nats, self._postgres) if server]
+        self._embedded = [ThreadedServer(server) for server in (self._nats, self._postgres) if server]
         return [self._keep(Kept(server, self._stages.say, self._list_processes)) for server in self._embedded]
 
     def _keep(self, kept: Kept) -> Kept:

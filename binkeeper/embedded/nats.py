@@ -3,19 +3,14 @@
 What it stores is derived from the ledger, so its default of syncing every two minutes is left as it is.
 """
 
-import contextlib
-import importlib.metadata
 import json
-import shutil
 import socket
-import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Self
 
-from binkeeper.child import Child, ChildSpec, last_complaint
+from binkeeper.child import ChildSpec
 from binkeeper.embedded.leftovers import end_processes_in
+from binkeeper.embedded.server import EmbeddedServer, program_in
 from binkeeper.errors import StartError
 from binkeeper.ports import kept_port
 from binkeeper.secret import kept_secret, write_private
@@ -36,36 +31,17 @@ authorization {{ users: [ {{ user: {user}, password: {password} }} ] }}
 """
 
 
-class EmbeddedNats:
-    """The NATS of one home. `start` and `stop` are all that most callers need.
-
-    `prepare`, `launch` and `wait_until_ready` are its steps, for a launcher that does other things meanwhile.
-    """
+class EmbeddedNats(EmbeddedServer):
+    """The NATS of one home, with JetStream."""
 
     role = "nats"
 
     def __init__(self, home: Path, log_file: Path | None = None) -> None:
-        self._home = home.absolute()
+        super().__init__(home, log_file)
         self._folder = self._home / "nats"
-        self._log_file = log_file or self._home / "logs" / "nats.log"
         self._program = ""
         self._port = 0
         self._password = ""
-        self._log_start = 0
-        self.child: Child | None = None
-
-    @classmethod
-    @contextlib.contextmanager
-    def temporary(cls) -> Iterator[Self]:
-        """A running server on a folder of its own, removed afterwards; for tests and measurements."""
-        home = Path(tempfile.mkdtemp(prefix="binkeeper-nats-"))
-        server = cls(home)
-        try:
-            server.start()
-            yield server
-        finally:
-            server.stop()
-            shutil.rmtree(home, ignore_errors=True)
 
     @property
     def url(self) -> str:
@@ -78,29 +54,9 @@ class EmbeddedNats:
         """The folder the server works and stores in."""
         return self._folder
 
-    def start(self) -> str:
-        """Starts the server, waits until it answers, and returns its URL.
-
-        Raises StartError with one line that says what is wrong; then nothing is left running.
-        """
-        self.prepare()
-        self.launch()
-        try:
-            self.wait_until_ready()
-        except BaseException:
-            self.stop()
-            raise
-        return self.url
-
-    def stop(self) -> None:
-        """Ends the server; it writes what JetStream holds before it goes."""
-        if self.child is not None:
-            self.child.stop()
-            self.child = None
-
     def prepare(self) -> None:
         """Settles program, port and password, writes the configuration, ends what an earlier run left."""
-        self._program = _program()
+        self._program = str(program_in(_DISTRIBUTION, "nats-server", "BINKEEPER_NATS_URL"))
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             end_processes_in(self._folder)
@@ -118,19 +74,14 @@ class EmbeddedNats:
         except OSError as error:
             raise StartError(f"cannot prepare NATS in {self._folder}: {error.strerror}") from error
 
-    def launch(self) -> Child:
-        """Starts the prepared server's process; it must be the main thread that does (see `child`)."""
+    def _spec(self) -> ChildSpec:
         assert self._port, "prepare comes first"
-        self._log_start = self._log_file.stat().st_size if self._log_file.exists() else 0
-        self.child = Child.start(
-            ChildSpec(
-                role=self.role,
-                command=(self._program, "--config", str(self._folder / "nats.conf")),
-                log_file=self._log_file,
-                directory=self._folder,
-            )
+        return ChildSpec(
+            role=self.role,
+            command=(self._program, "--config", str(self._folder / "nats.conf")),
+            log_file=self._log_file,
+            directory=self._folder,
         )
-        return self.child
 
     def wait_until_ready(self) -> None:
         """Waits until the server greets a client as a JetStream server.
@@ -156,20 +107,3 @@ class EmbeddedNats:
                 return greeting.startswith(b"INFO ") and bool(json.loads(greeting[5:]).get("jetstream"))
         except (OSError, ValueError):
             return False
-
-    def _reason(self, what: str) -> str:
-        complaint = last_complaint(self._log_file, start=self._log_start)
-        return f"{what}: {complaint or 'it said nothing'} (log: {self._log_file})"
-
-
-def _program() -> str:
-    try:
-        files = importlib.metadata.files(_DISTRIBUTION) or []
-    except importlib.metadata.PackageNotFoundError as error:
-        raise StartError(
-            f"there is no embedded NATS: install {_DISTRIBUTION}, or set BINKEEPER_NATS_URL"
-        ) from error
-    programs = [Path(str(file.locate())) for file in files if file.name == "nats-server"]
-    if not programs or not programs[0].exists():
-        raise StartError(f"{_DISTRIBUTION} holds no NATS here: reinstall it, or set BINKEEPER_NATS_URL")
-    return str(programs[0].resolve())

@@ -4,22 +4,18 @@ It is as durable as any other: fsync and synchronous commit are on, data checksu
 """
 
 import asyncio
-import contextlib
-import importlib.metadata
 import os
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Self
 
-from binkeeper.child import Child, ChildSpec, last_complaint
+from binkeeper.child import ChildSpec
 from binkeeper.embedded.leftovers import end_processes_in
 from binkeeper.embedded.room import Room, copied_program, room_for, runs_as
+from binkeeper.embedded.server import EmbeddedServer, program_in
 from binkeeper.errors import StartError
 from binkeeper.ports import kept_port
 from binkeeper.secret import kept_secret
@@ -50,37 +46,17 @@ _SETTINGS = {
 }
 
 
-class EmbeddedPostgres:
-    """The Postgres of one home. `start` and `stop` are all that most callers need.
-
-    `prepare`, `launch` and `wait_until_ready` are its steps, for a launcher that does other things meanwhile.
-    """
+class EmbeddedPostgres(EmbeddedServer):
+    """The Postgres of one home; its database is there when it is ready."""
 
     role = "postgres"
 
     def __init__(self, home: Path, log_file: Path | None = None) -> None:
-        self._home = home.absolute()
-        self._log_file = log_file or self._home / "logs" / "postgres.log"
+        super().__init__(home, log_file)
         self._room: Room | None = None
         self._program: Path | None = None
         self._port = 0
         self._password = ""
-        self._log_start = 0
-        self.child: Child | None = None
-
-    @classmethod
-    @contextlib.contextmanager
-    def temporary(cls) -> Iterator[Self]:
-        """A running server on a folder of its own, removed afterwards; for tests and measurements."""
-        home = Path(tempfile.mkdtemp(prefix="binkeeper-postgres-"))
-        home.chmod(0o711)
-        server = cls(home)
-        try:
-            server.start()
-            yield server
-        finally:
-            server.stop()
-            shutil.rmtree(home, ignore_errors=True)
 
     @property
     def url(self) -> str:
@@ -93,26 +69,6 @@ class EmbeddedPostgres:
         """The folder of the database cluster; known once prepared."""
         assert self._room is not None, "prepare comes first"
         return self._room.data
-
-    def start(self) -> str:
-        """Starts the server, waits until it answers, and returns its URL.
-
-        Raises StartError with one line that says what is wrong; then nothing is left running.
-        """
-        self.prepare()
-        self.launch()
-        try:
-            self.wait_until_ready()
-        except BaseException:
-            self.stop()
-            raise
-        return self.url
-
-    def stop(self) -> None:
-        """Ends the server by a fast shutdown: clients are cut off, everything committed is on disk."""
-        if self.child is not None:
-            self.child.stop()
-            self.child = None
 
     def prepare(self) -> None:
         """Makes the cluster if there is none, ends what is left of an earlier run, and settles the port."""
@@ -128,26 +84,21 @@ class EmbeddedPostgres:
         # A restart keeps its port whatever happens: clients know it.
         self._port = self._port or kept_port(own / "port")
 
-    def launch(self) -> Child:
-        """Starts the prepared server's process; it must be the main thread that does (see `child`)."""
+    def _spec(self) -> ChildSpec:
         assert self._room is not None, "prepare comes first"
         assert self._program is not None
-        self._log_start = self._log_file.stat().st_size if self._log_file.exists() else 0
         settings = [word for name, value in _SETTINGS.items() for word in ("-c", f"{name}={value}")]
         command = [str(self._program / "bin" / "postgres"), "-D", str(self._room.data), "-p", str(self._port)]
-        self.child = Child.start(
-            ChildSpec(
-                role=self.role,
-                command=(*command, *settings),
-                log_file=self._log_file,
-                environment={"LC_ALL": "C", "TZ": "UTC"},
-                account=self._room.account,
-                stop_signal=signal.SIGINT,
-                # Also when we are killed: it checkpoints and goes.
-                orphan_signal=signal.SIGINT,
-            )
+        return ChildSpec(
+            role=self.role,
+            command=(*command, *settings),
+            log_file=self._log_file,
+            environment={"LC_ALL": "C", "TZ": "UTC"},
+            account=self._room.account,
+            stop_signal=signal.SIGINT,
+            # Also when we are killed: it checkpoints and goes.
+            orphan_signal=signal.SIGINT,
         )
-        return self.child
 
     def wait_until_ready(self) -> None:
         """Waits for a real connection, through crash recovery if there is one, and makes the database.
@@ -242,24 +193,9 @@ class EmbeddedPostgres:
     def _url_of(self, database: str) -> str:
         return f"postgresql://{_USER}:{self._password}@127.0.0.1:{self._port}/{database}"
 
-    def _reason(self, what: str) -> str:
-        complaint = last_complaint(self._log_file, start=self._log_start)
-        return f"{what}: {complaint or 'it said nothing'} (log: {self._log_file})"
-
 
 def _installation() -> tuple[Path, Path | None]:
     """The newest Postgres in the wheel, and the folder of its shared libraries if it has one."""
-    try:
-        files = importlib.metadata.files(_DISTRIBUTION) or []
-    except importlib.metadata.PackageNotFoundError as error:
-        raise StartError(
-            f"there is no embedded Postgres: install {_DISTRIBUTION}, or set BINKEEPER_POSTGRES_URL"
-        ) from error
-    programs = [Path(str(file.locate())) for file in files if file.match("bin/postgres")]
-    if not programs or not (newest := max(programs)).exists():
-        raise StartError(
-            f"{_DISTRIBUTION} holds no Postgres here: reinstall it, or set BINKEEPER_POSTGRES_URL"
-        )
-    source = newest.resolve().parents[1]
+    source = program_in(_DISTRIBUTION, "bin/postgres", "BINKEEPER_POSTGRES_URL").parents[1]
     libraries = source.parents[1] / f"{source.parent.name}.libs"
     return source, libraries if libraries.is_dir() else None
