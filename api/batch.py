@@ -1,0 +1,150 @@
+"""Many operations in one request, decided in order, each with an outcome of its own.
+
+Operations on stock are sent one after the other without waiting: a partition decides them in that order. What goes
+through the reservations may touch several partitions, so everything sent before is waited for first; picks, releases
+and extensions of different reservations that take only what is theirs run together.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable
+from typing import Any
+
+import msgspec
+
+from actors.outcomes import Outcome
+from api import batch_bodies as bb
+from api.bodies import BatchBody
+from api.exchange import Answer, Edge, Exchange, problem_of
+from api.media import JSON, Decoder, Media
+from api.operations import STATUSES, Operations
+from api.problems import Code, Problem, problem_of_refusal
+from engine.limits import BATCH_OPERATIONS_MAX
+from engine.partitioning import reservation_address
+from engine.refusals import Refused
+
+IN_FLIGHT_MAX = 1_000
+"""Most operations of one batch that wait for their outcome at once: no batch fills a host's queue alone."""
+
+_BODY: Decoder[BatchBody] = Decoder(BatchBody)
+_OPERATION: Decoder[bb.Operation] = Decoder(bb.Operation)
+
+
+class Batch:
+    """One batch in the course of being carried out."""
+
+    def __init__(self, operations: Operations, edge: Edge, key: str) -> None:
+        self._operations = operations
+        self._edge = edge
+        self._key = key
+        self._results: list[dict[str, Any]] = []
+        self._sent: deque[tuple[int, str, Awaitable[Outcome]]] = deque()
+        self._together: dict[object, tuple[int, str, Awaitable[Outcome]]] = {}
+        """Operations on different reservations, by reservation."""
+        self.is_replayed = True
+
+    async def run(self, media: Media, raws: list[msgspec.Raw]) -> list[dict[str, Any]]:
+        """Carry out the operations and return their results in order."""
+        self._results = [{}] * len(raws)
+        for index, raw in enumerate(raws):
+            try:
+                operation = _OPERATION.decode(media, raw)  # type: ignore[arg-type]
+            except Problem as problem:
+                for error in problem.fields.get("errors", ()):
+                    error["pointer"] = f"/operations/{index}{error['pointer']}"
+                self._refuse(index, "invalid", problem)
+                continue
+            # A caller's key has no space in it, so that a derived one meets no other.
+            key = operation.key or f"{self._key} {index}"
+            name = bb.name_of(operation)
+            try:
+                await self._send(index, name, operation, key)
+            except Exception as error:  # noqa: BLE001 - the outcome of this operation alone
+                self._refuse(index, name, problem_of(error))
+        await self._settle()
+        return self._results
+
+    async def _send(self, index: int, name: str, operation: bb.Operation, key: str) -> None:
+        if isinstance(operation, bb.PickOperation | bb.ReleaseOperation | bb.ExtendOperation):
+            await self._send_on_reservation(index, name, operation, key)
+            return
+        if self._together:
+            await self._settle_together()
+        if isinstance(operation, bb.ReserveOperation):
+            outcome = self._operations.reserve_at_once(operation, key)
+            if outcome is None:
+                await self._settle()
+                await self._finish(index, name, self._operations.reserve(operation, key))
+                return
+        else:
+            outcome = self._operations.on_stock(name, operation, key)
+        self._sent.append((index, name, outcome))
+        if len(self._sent) >= IN_FLIGHT_MAX:
+            await self._finish(*self._sent.popleft())
+
+    async def _send_on_reservation(
+        self, index: int, name: str, operation: bb.OnReservation, key: str
+    ) -> None:
+        if self._sent:
+            await self._settle_sent()
+        takes_others = isinstance(operation, bb.PickOperation) and (
+            operation.location is not None or operation.lot is not None
+        )
+        same = reservation_address(operation.id) or operation.id
+        if takes_others or same in self._together or len(self._together) >= IN_FLIGHT_MAX:
+            await self._settle_together()
+        outcome = self._operations.on_reservation(operation.id, operation, key)
+        if takes_others:
+            await self._finish(index, name, outcome)
+        else:
+            self._together[same] = (index, name, outcome)
+
+    async def _settle(self) -> None:
+        await self._settle_sent()
+        await self._settle_together()
+
+    async def _settle_sent(self) -> None:
+        while self._sent:
+            await self._finish(*self._sent.popleft())
+
+    async def _settle_together(self) -> None:
+        if self._together:
+            together, self._together = self._together, {}
+            await asyncio.gather(*(self._finish(*sent) for sent in together.values()))
+
+    async def _finish(self, index: int, name: str, awaited: Awaitable[Outcome]) -> None:
+        try:
+            outcome = await awaited
+        except Exception as error:  # noqa: BLE001 - the outcome of this operation alone
+            self._refuse(index, name, problem_of(error))
+            return
+        if isinstance(outcome, Refused):
+            self._refuse(index, name, problem_of_refusal(outcome))
+            return
+        result = {"status": STATUSES.get(name, 200), **outcome.view}
+        if outcome.replayed:
+            result["replayed"] = True
+        else:
+            self.is_replayed = False
+        self._results[index] = result
+        self._edge.meters.count_operation(name, "replayed" if outcome.replayed else "done")
+
+    def _refuse(self, index: int, name: str, problem: Problem) -> None:
+        self.is_replayed = False
+        self._results[index] = problem.body()
+        self._edge.meters.count_operation(name, problem.code)
+
+
+async def run_batch(operations: Operations, edge: Edge, exchange: Exchange, data: bytes) -> Answer:
+    """Answer a batch. Raises Problem when the batch itself is malformed: then nothing of it was done."""
+    assert exchange.key is not None
+    media = exchange.sent or JSON
+    raws = _BODY.decode(media, data).operations
+    if len(raws) > BATCH_OPERATIONS_MAX:
+        raise Problem(
+            Code.BATCH_TOO_LARGE, f"{len(raws)} operations, at most {BATCH_OPERATIONS_MAX}.",
+            operations=len(raws), limit=BATCH_OPERATIONS_MAX,
+        )  # fmt: skip
+    batch = Batch(operations, edge, exchange.key)
+    results = await batch.run(media, raws)
+    return Answer(200, {"results": results}, replayed=bool(results) and batch.is_replayed)
