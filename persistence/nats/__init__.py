@@ -1,1 +1,4 @@
-"""The broadcast on NATS JetStream."""
+"""The broadcast on NATS JetStream.
+
+`NatsStreams` is in `persistence.nats.streams`; subjects are wanted without a client.
+"""
