@@ -48,6 +48,9 @@ class Settings(BaseSettings):
     hosts: Annotated[int, Field(ge=1, le=4096, description="bin hosts; default: cores minus one")] = Field(
         default_factory=_spare_cores
     )
+    standbys: Annotated[
+        int, Field(ge=0, le=64, description="started hosts without stock, ready to replace one that dies")
+    ] = 1
     partitions: Annotated[
         int,
         Field(

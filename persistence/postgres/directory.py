@@ -1,6 +1,8 @@
 """Where partitions are, as Postgres recorded their claims."""
 
-from persistence.ports import Placement
+import asyncpg
+
+from persistence.ports import Placement, Unavailable
 from persistence.postgres.sessions import Sessions
 
 
@@ -17,3 +19,14 @@ class PostgresDirectory:
                 "SELECT number, host, address, epoch FROM partition WHERE epoch > 0 ORDER BY number"
             )
         return list(map(Placement._make, rows))
+
+    async def partitions(self) -> int:
+        """Return how many partitions the database was created with. Raises Unavailable until it is migrated."""
+        try:
+            async with self._sessions.session() as connection:
+                found = await connection.fetchval("SELECT count(*) FROM partition")
+        except asyncpg.UndefinedTableError as error:
+            raise Unavailable("the database is not migrated yet") from error
+        if not found:
+            raise Unavailable("the database is not migrated yet")
+        return int(found)

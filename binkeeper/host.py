@@ -1,0 +1,69 @@
+"""Puts a bin host together from its settings, in the process that it will live in. Named by the supervisor."""
+
+import logging
+import os
+import time
+from typing import Any
+
+import structlog
+
+from actors.host import Host, HostOptions
+from actors.running_host import RunningHost
+from persistence.nats import NatsStreams
+from persistence.postgres import (
+    PostgresCursors,
+    PostgresDirectory,
+    PostgresLedger,
+    PostgresSnapshots,
+    Sessions,
+)
+
+_BROKEN_EXIT = 70
+"""EX_SOFTWARE: an invariant did not hold; a fresh host recovers from the ledger."""
+
+
+def now_ms() -> int:
+    """Return the time in milliseconds UTC."""
+    return time.time_ns() // 1_000_000
+
+
+async def build_host(name: str, settings: dict[str, Any]) -> RunningHost:
+    """Connect a host to its servers. Raises Unavailable or UnsafeDatabase.
+
+    `settings`: postgres_url, nats_url, lane_token, partitions, max_in_flight, key_window, snapshot_interval_s,
+    log_level; plain values, since they cross processes.
+    """
+    level = logging.getLevelNamesMapping()[settings["log_level"].upper()]
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(level))
+    _tune_process()
+    unique = f"{name}-{os.getpid()}-{now_ms() % 1_000_000}"
+    sessions = Sessions(settings["postgres_url"], unique, size=6)
+    options = HostOptions(
+        unique,
+        max_in_flight=settings["max_in_flight"],
+        key_window=settings["key_window"],
+        snapshot_interval_s=settings["snapshot_interval_s"],
+    )
+    host = Host(options, await PostgresLedger.open(sessions), PostgresSnapshots(sessions), now_ms)
+    return RunningHost(
+        host,
+        NatsStreams(settings["nats_url"]),
+        PostgresCursors(sessions),
+        PostgresDirectory(sessions),
+        token=settings["lane_token"],
+        partitions=settings["partitions"],
+        on_broken=_end_process,
+    )
+
+
+def _end_process(_: BaseException) -> None:
+    os._exit(_BROKEN_EXIT)
+
+
+def _tune_process() -> None:
+    """Collect garbage seldom: bins are freed by reference counting, and a collection looks at every one of them."""
+    import gc  # noqa: PLC0415 - only this process wants it
+
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(200_000, 50, 1_000)

@@ -1,0 +1,169 @@
+"""The supervisor's process: starts Ray (or joins a cluster), places the bin hosts and replaces what dies.
+
+`python -m binkeeper.supervisor`, a child of the launcher or a service of its own. Its local Ray dies with it.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import psutil
+
+from binkeeper.settings import Settings
+
+_OBJECT_STORE_BYTES = 100 * 1024 * 1024
+_SOCKET_PATH_MAX = 50
+"""Ray's sockets lie some 50 characters below its folder, and a socket's path ends at 107."""
+_DATABASE_TIMEOUT_S = 60.0
+_WATCH_S = 0.5
+
+
+def tell(**event: Any) -> None:  # noqa: ANN401 - an event is plain values
+    """Tell the launcher."""
+    sys.stdout.write(json.dumps(event) + "\n")
+    sys.stdout.flush()
+
+
+def start_ray(settings: Settings) -> None:
+    """Start Ray on this machine, or join the cluster that the settings name."""
+    import ray  # noqa: PLC0415 - 0.6 s, after the launcher was told that we are alive
+
+    quiet = {"namespace": "binkeeper", "log_to_driver": False, "configure_logging": False}
+    if settings.ray_address is not None:
+        ray.init(address=settings.ray_address, **quiet)
+        return
+    folder = str(settings.home / "ray")
+    ray.init(
+        address="local",
+        num_cpus=os.cpu_count(),
+        include_dashboard=False,
+        object_store_memory=_OBJECT_STORE_BYTES,
+        _node_ip_address="127.0.0.1",
+        _temp_dir=folder if len(folder) <= _SOCKET_PATH_MAX else None,
+        **quiet,
+    )
+
+
+def ray_processes() -> list[dict[str, Any]]:
+    """Return Ray's own processes on this machine: the control store and the raylet."""
+    roles = {"gcs_server": "gcs", "raylet": "raylet"}
+    found = []
+    for process in psutil.Process().children():
+        with contextlib.suppress(psutil.Error):
+            role = roles.get(process.name())
+            if role is not None and process.status() != psutil.STATUS_ZOMBIE:
+                found.append({"role": role, "pid": process.pid})
+    return found
+
+
+async def run(settings: Settings) -> None:
+    """Serve until SIGTERM. Raises Fault or OSError when the start fails."""
+    from actors.gateway import LaneGateway  # noqa: PLC0415 - after Ray was started
+    from actors.ray_launcher import RayLauncher  # noqa: PLC0415
+    from actors.supervisor import HostProcess, Supervisor  # noqa: PLC0415
+    from binkeeper.host import build_host  # noqa: PLC0415
+    from persistence.postgres import PostgresDirectory, Sessions  # noqa: PLC0415
+
+    assert settings.postgres_url is not None and settings.nats_url is not None  # noqa: PT018 - resolved above
+    assert settings.lane_token is not None
+    token = settings.lane_token.get_secret_value()
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopping.set)
+
+    sessions = Sessions(settings.postgres_url.get_secret_value(), "supervisor", size=2)
+    directory = PostgresDirectory(sessions)
+    partitions = await _partitions(directory, stopping)
+    if partitions is None:
+        return
+    gateway = LaneGateway(directory, token, partitions)
+    launcher = RayLauncher(
+        {
+            "postgres_url": settings.postgres_url.get_secret_value(),
+            "nats_url": settings.nats_url.get_secret_value(),
+            "lane_host": settings.lane_host,
+            "lane_token": token,
+            "partitions": partitions,
+            "max_in_flight": settings.max_in_flight,
+            "key_window": settings.key_window,
+            "snapshot_interval_s": settings.snapshot_interval_s,
+            "log_level": settings.log_level,
+        },
+        build_host,
+        settings.shutdown_grace_s,
+    )
+    own = ray_processes() if settings.ray_address is None else []
+
+    def changed(processes: Sequence[HostProcess]) -> None:
+        hosts = [{"role": "host", "pid": p.pid, "name": p.name, "address": p.address} for p in processes]
+        tell(event="processes", processes=own + hosts)
+
+    changed([])
+    supervisor = Supervisor(
+        launcher,
+        gateway.control,
+        token,
+        partitions=partitions,
+        hosts=settings.hosts,
+        standbys=settings.standbys,
+        changed=changed,
+    )
+    tell(event="progress", text=f"starting {settings.hosts} host(s) for {partitions} partitions")
+    await supervisor.start()
+    stopped = asyncio.create_task(stopping.wait())
+    serving = asyncio.create_task(supervisor.serving())
+    await asyncio.wait([stopped, serving], return_when=asyncio.FIRST_COMPLETED)
+    if serving.done():
+        tell(event="ready")
+    while not stopping.is_set():
+        if len(ray_processes()) < len(own):
+            tell(event="failed", text="Ray's own processes died")
+            os._exit(1)  # What is left of Ray dies with us, and the launcher starts everything anew.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_WATCH_S):
+                await stopping.wait()
+    serving.cancel()
+    await supervisor.stop()
+    await gateway.close()
+    await sessions.close()
+
+
+async def _partitions(directory: Any, stopping: asyncio.Event) -> int | None:  # noqa: ANN401 - imported late
+    """Wait for the migrated database; return how many partitions it has, or None when told to stop meanwhile."""
+    from persistence.ports import Unavailable  # noqa: PLC0415 - imported late
+
+    deadline_s = asyncio.get_running_loop().time() + _DATABASE_TIMEOUT_S
+    while not stopping.is_set():
+        try:
+            return int(await directory.partitions())
+        except Unavailable:
+            if asyncio.get_running_loop().time() > deadline_s:
+                raise
+            await asyncio.sleep(0.1)
+    return None
+
+
+def main() -> int:
+    """Run the supervisor; one line tells why it could not."""
+    settings = Settings.read()
+    try:
+        start_ray(settings)
+        asyncio.run(run(settings))
+    except Exception as fault:  # noqa: BLE001 - the launcher gets one line, the log the rest
+        tell(event="failed", text=f"supervisor: {str(fault).splitlines()[0] if str(fault) else type(fault).__name__}")
+        raise
+    finally:
+        import ray  # noqa: PLC0415
+
+        ray.shutdown()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
