@@ -68,13 +68,17 @@ class Home:
         """Where the process in `role` writes what it has to say."""
         return self.folder / "logs" / f"{role}.log"
 
-    def write_processes(self, processes: Iterable[dict[str, Any]]) -> None:
-        """Replaces the list of running processes."""
-        write_private(self.processes_file, json.dumps({"processes": list(processes)}, indent=1) + "\n")
+    def write_processes(
+        self, processes: Iterable[dict[str, Any]], others: Iterable[dict[str, Any]] = ()
+    ) -> None:
+        """Replaces the list of running processes. `others` have no role, and are ended like the rest."""
+        content = {"processes": list(processes), "others": list(others)}
+        write_private(self.processes_file, json.dumps(content, indent=1) + "\n")
 
-    def read_processes(self) -> list[dict[str, Any]]:
-        """The list last written, or none."""
-        listed = _read_json(self.processes_file).get("processes", [])
+    def read_processes(self, *, others: bool = False) -> list[dict[str, Any]]:
+        """The processes last written, or none; on request those without a role too."""
+        content = _read_json(self.processes_file)
+        listed = [*content.get("processes", []), *(content.get("others", []) if others else [])]
         return [entry for entry in listed if isinstance(entry, dict) and isinstance(entry.get("pid"), int)]
 
     def write_run(self, **known: str) -> None:

@@ -58,7 +58,7 @@ def up(settings: Settings, *, demo: bool, console: Console, programs: Programs |
     home = Home(settings.home)
     home.claim()
     try:
-        end_leftovers(home.read_processes())
+        end_leftovers(home.read_processes(others=True))
         if (why := why_not_free(settings.http_port, settings.http_host)) is not None:
             raise StartError(
                 f"port {settings.http_port} on {settings.http_host} cannot be had ({why}): "
@@ -128,6 +128,7 @@ class Launcher:
         self._stages.begin("api", "starting")
         await api.begin()
         await _all_of(self._ready(supervisor), self._ready(api))
+        self._list_processes()
         self._write_run()
         if demo:
             await self._load_demo()
@@ -183,6 +184,8 @@ class Launcher:
             command=command,
             log_file=self._home.log_file(role),
             environment={**_CHILD_ENVIRONMENT, **self._settings.environment()},
+            # When we are killed, the supervisor still has Ray's processes to end; the others have none.
+            orphan_signal=signal.SIGTERM if role == "supervisor" else signal.SIGKILL,
             grace_s=grace_s,
             tells_events=True,
         )
@@ -223,7 +226,17 @@ class Launcher:
         for entry in entries:
             with contextlib.suppress(psutil.Error, TypeError, ValueError):
                 listed.append({**entry, "started": psutil.Process(entry["pid"]).create_time()})
-        self._home.write_processes(listed)
+        self._home.write_processes(listed, others=self._offspring())
+
+    def _offspring(self) -> list[dict[str, Any]]:
+        """What the supervisor's processes started themselves: an up that finds it left behind must end it."""
+        found = []
+        for kept in self._kept:
+            if kept.role == "supervisor" and kept.child is not None:
+                with contextlib.suppress(psutil.Error):
+                    offspring = psutil.Process(kept.child.pid).children(recursive=True)
+                    found += [{"pid": process.pid, "started": process.create_time()} for process in offspring]
+        return found
 
     def _write_run(self) -> None:
         known = {"url": self.url, "token": _plain(self._settings.admin_token)}

@@ -165,6 +165,8 @@ def test_a_killed_launcher_takes_its_children_along_and_the_next_one_starts(
     run = start_up(lasting_home).until_ready()
     host = psutil.Process(run.processes()["host"])
     family = [process for process in run.family() if process.pid != host.pid]
+    told = json.loads((lasting_home / "processes.json").read_text())
+    assert host.pid in {entry["pid"] for entry in told["others"]}
     run.process.kill()
     run.process.wait()
     assert all_ended(family)
