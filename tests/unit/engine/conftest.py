@@ -9,8 +9,8 @@ from tests.unit.engine.desk import Desk
 
 settings.register_profile(
     "engine_ci",
-    max_examples=60,
-    stateful_step_count=40,
+    max_examples=100,
+    stateful_step_count=50,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )
