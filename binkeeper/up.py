@@ -257,7 +257,7 @@ class Launcher:
         try:
             booked = await asyncio.to_thread(load_demo, self.url, _plain(self._settings.admin_token))
         except (httpx.HTTPError, KeyError, ValueError) as error:
-            self._stages.done("demo", f"not loaded: {error}")
+            self._stages.done("demo", f"not loaded: {str(error).partition(chr(10))[0]}")
             return
         self._stages.done("demo", f"{booked} receipts booked" if booked else "the stock of last time")
 
