@@ -25,8 +25,11 @@ HOST_METRICS = {
     "operations": ("binkeeper_host_operations", "operations that a host decided, by operation and outcome"),
     "commit_entries": ("binkeeper_commit_entries", "ledger entries in a commit"),
     "commit_seconds": ("binkeeper_commit_seconds", "time that a commit takes"),
-    "in_flight": ("binkeeper_in_flight", "operations accepted and not yet answered"),
-    "queue_depth": ("binkeeper_queue_depth", "operations that wait to be decided or committed"),
+    "in_flight": ("binkeeper_queue_depth", "operations that a host has accepted and not yet answered"),
+    "max_in_flight": ("binkeeper_queue_limit", "operations that a host accepts before it refuses"),
+    "tail_entries": ("binkeeper_tail_entries", "ledger entries after the last snapshot"),
+    "known_keys": ("binkeeper_known_keys", "idempotency keys in memory"),
+    "active_reservations": ("binkeeper_active_reservations", "reservations active in memory"),
     "courier_lag": ("binkeeper_courier_lag", "ledger entries committed and not yet broadcast"),
     "recovery_ms": ("binkeeper_recovery_ms", "time that the last recovery took"),
     "drift": ("binkeeper_drift", "units by which memory and ledger differ: 0"),
@@ -35,6 +38,7 @@ HOST_METRICS = {
     "rewinds": ("binkeeper_rewinds", "times that a host gave its state up and recovered"),
     "active_stocks": ("binkeeper_active_stocks", "SKUs active in memory"),
     "partitions": ("binkeeper_partitions", "partitions that a host owns"),
+    "ready": ("binkeeper_partitions_ready", "partitions that a host owns and serves"),
 }
 """What a host may say of itself: its key there, the metric's name, and what it means."""
 _COUNTERS = frozenset({"audits", "snapshots", "rewinds"})

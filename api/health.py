@@ -105,11 +105,11 @@ async def hosts_of(gateway: Gateway) -> list[dict[str, Any]]:
 
 
 def partitions_owned(hosts: Sequence[dict[str, Any]]) -> int:
-    """Return how many partitions have an owner that answers; hosts name them, or say how many."""
+    """Return how many partitions have an owner that is ready; hosts name them, or say how many."""
     named: set[int] = set()
     counted = 0
     for host in hosts:
-        partitions = host.get("partitions") or ()
+        partitions = host.get("ready", host.get("partitions")) or ()
         if isinstance(partitions, int):
             counted += partitions
         else:
