@@ -1,7 +1,7 @@
 """What runs in a home: its processes, and what the API says about hosts, lag and drift."""
 
 import contextlib
-from collections.abc import Collection
+from collections.abc import Sequence
 from typing import Any
 
 import httpx
@@ -14,6 +14,19 @@ from binkeeper.home import Home
 from binkeeper.settings import Settings
 
 _TIMEOUT_S = 5.0
+_PROCESS_COLUMNS = ("role", "pid", "name", "address")
+# The rest that a host tells is for /metrics and --json.
+_HOST_COLUMNS = (
+    "host",
+    "pid",
+    "address",
+    "partitions",
+    "ready",
+    "in_flight",
+    "courier_lag",
+    "drift",
+    "recovery_ms",
+)
 _START_TIME_TOLERANCE_S = 1.0
 
 
@@ -43,28 +56,32 @@ def status(settings: Settings, *, transport: httpx.BaseTransport | None = None) 
 
 def show(report: dict[str, Any], console: Console) -> None:
     """Prints `report` for a person."""
-    console.print(_table("processes", report["processes"], hidden={"started"}))
+    console.print(_table("processes", report["processes"], _PROCESS_COLUMNS))
     if "api_error" in report:
         console.print(f"[red]the API does not answer: {report['api_error']}[/]", highlight=False)
     if hosts := report.get("hosts"):
-        console.print(_table("hosts", hosts))
+        console.print(_table("hosts", hosts, _HOST_COLUMNS))
     for name, value in report.items():
         if name not in {"processes", "hosts", "api_error"}:
             console.print(f"{name.replace('_', ' '):<14} {value}", highlight=False)
 
 
-def _table(title: str, rows: list[dict[str, Any]], hidden: Collection[str] = ()) -> Table:
+def _table(title: str, rows: list[dict[str, Any]], columns: Sequence[str]) -> Table:
+    """The columns of `columns` that any row has."""
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    columns = [name for name in dict.fromkeys(name for row in rows for name in row) if name not in hidden]
-    for name in columns:
-        table.add_column(name.replace("_", " "))
+    present = [name for name in columns if any(name in row for row in rows)]
+    for name in present:
+        table.add_column(name.replace("_", " "), no_wrap=True)
     for row in rows:
-        table.add_row(*(_cell(row.get(name, "")) for name in columns))
+        table.add_row(*(_cell(row.get(name, "")) for name in present))
     return table
 
 
 def _cell(value: object) -> str:
-    return str(len(value)) if isinstance(value, list) else str(value)
+    """A list is told by its length, a number without its fractions."""
+    if isinstance(value, list):
+        return str(len(value))
+    return f"{value:.0f}" if isinstance(value, float) else str(value)
 
 
 def _runs(entry: dict[str, Any]) -> bool:
