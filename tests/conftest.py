@@ -1,0 +1,99 @@
+"""Real servers for tests: one Postgres and one NATS for a whole run, started when a test first asks for them.
+
+Every test that asks for `postgres_url` gets a database of its own, migrated, with `PARTITIONS` partitions;
+every test that asks for `nats_url` finds no streams.
+"""
+
+import asyncio
+from collections.abc import Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+import nats
+import pytest
+
+from binkeeper.embedded.nats import EmbeddedNats
+from binkeeper.embedded.postgres import EmbeddedPostgres
+from persistence.migrate import migrate
+
+PARTITIONS = 8
+
+_numbers = count(1)
+
+
+def _named(url: str, database: str) -> str:
+    return urlunsplit(urlsplit(url)._replace(path=f"/{database}"))
+
+
+def _complete(work: Coroutine[Any, Any, None]) -> None:
+    """Run to the end in a thread: the test that asks may have a loop running."""
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, work).result()
+
+
+def _execute(url: str, statement: str) -> None:
+    async def run() -> None:
+        connection = await asyncpg.connect(url)
+        await connection.execute(statement)
+        await connection.close()
+
+    _complete(run())
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[EmbeddedPostgres]:
+    """A Postgres that lives as long as the run. A test that stops it starts it again."""
+    with EmbeddedPostgres.temporary() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_server: EmbeddedPostgres) -> str:
+    """The name of a migrated database to copy."""
+    _execute(postgres_server.url, "CREATE DATABASE template_of_tests")
+    migrate(_named(postgres_server.url, "template_of_tests"), PARTITIONS)
+    return "template_of_tests"
+
+
+@pytest.fixture
+def empty_postgres_url(postgres_server: EmbeddedPostgres) -> Iterator[str]:
+    """A database without tables."""
+    name = f"empty_{next(_numbers)}"
+    _execute(postgres_server.url, f"CREATE DATABASE {name}")
+    yield _named(postgres_server.url, name)
+    _execute(postgres_server.url, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def postgres_url(postgres_server: EmbeddedPostgres, postgres_template: str) -> Iterator[str]:
+    """A migrated database without entries."""
+    name = f"test_{next(_numbers)}"
+    _execute(postgres_server.url, f"CREATE DATABASE {name} TEMPLATE {postgres_template} STRATEGY file_copy")
+    yield _named(postgres_server.url, name)
+    _execute(postgres_server.url, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def nats_server() -> Iterator[EmbeddedNats]:
+    """A NATS that lives as long as the run. A test that stops it starts it again."""
+    with EmbeddedNats.temporary() as server:
+        yield server
+
+
+@pytest.fixture
+def nats_url(nats_server: EmbeddedNats) -> str:
+    """A NATS without streams."""
+
+    async def clear() -> None:
+        client = await nats.connect(nats_server.url)
+        streams = client.jetstream()
+        for stream in await streams.streams_info():
+            assert stream.config.name is not None
+            await streams.delete_stream(stream.config.name)
+        await client.close()
+
+    _complete(clear())
+    return nats_server.url
