@@ -88,6 +88,11 @@ class Committer:
             self._wake.set()
             self._idle.clear()
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether the state holds nothing that is not durable."""
+        return not self.is_committing and not self.open.requests and not self.open.entries
+
     async def drained(self) -> None:
         """Wait until everything decided so far is durable and answered."""
         await self._idle.wait()

@@ -96,7 +96,7 @@ class Host:
             owned = self.owned.get(request.partition)
             if owned is None:
                 self._turn_away(request, Status.MOVED)
-            elif self.is_stopping:
+            elif self.is_stopping and not is_internal:
                 self._turn_away(request, Status.UNAVAILABLE)
             elif self.in_flight >= self.options.max_in_flight and not is_internal:
                 self._turn_away(request, Status.OVERLOADED)

@@ -25,6 +25,9 @@ _log = structlog.get_logger()
 
 _CAPTURE_MAX = 2_000
 """Stocks and reservations captured when one batch closes: about 20 ms."""
+_TICK_S = 0.2
+_BUSY_INTERVALS = 4
+"""How many intervals a snapshot waits for a quiet moment."""
 
 
 class Image(NamedTuple):
@@ -45,7 +48,7 @@ class Snapshotter:
         self._captured: list[tuple[Batch, list[Image]]] = []
         self._ready: deque[list[Image]] = deque()
         self._wanted: deque[OwnedPartition] = deque()
-        self._written = asyncio.Event()
+        self._turn = asyncio.Lock()
         self._wake = asyncio.Event()
         host.on_closing.append(self._closing)
         host.on_committed.append(self._committed)
@@ -55,37 +58,34 @@ class Snapshotter:
         host = self._host
         while True:
             waited_s = 0.0
-            while waited_s < host.options.snapshot_interval_s and self._tail() < host.options.snapshot_entries:
-                await host.sleep(0.2)
-                waited_s += 0.2
-            busy_s = 0.0
-            while self._is_busy() and self._tail() < host.options.snapshot_entries and busy_s < 4 * waited_s:
-                await host.sleep(0.2)
-                busy_s += 0.2
+            while True:
+                await host.sleep(_TICK_S)
+                waited_s += _TICK_S
+                is_quiet = host.in_flight == 0 or waited_s > _BUSY_INTERVALS * host.options.snapshot_interval_s
+                is_time = waited_s >= host.options.snapshot_interval_s and is_quiet
+                if is_time or self._tail() >= host.options.snapshot_entries:
+                    break
             await self.flush()
 
     def _tail(self) -> int:
         """Return how many entries recovery would have to apply now."""
         return sum(owned.committed_seq - owned.snapshot_seq for owned in self._host.owned.values())
 
-    def _is_busy(self) -> bool:
-        return self._host.in_flight > 0
-
     async def flush(self) -> None:
-        """Write everything that is dirty now. Returns when it is written."""
-        host = self._host
-        wanted = [owned for owned in host.owned.values() if owned.dirty and owned.is_ready]
-        self._wanted.extend(wanted)
-        while self._wanted or self._captured or self._ready:
-            if not host.committer.is_committing and not host.committer.open.requests and not host.committer.open.entries:
-                self._ready.append(self._capture())
-            else:
-                host.committer.kick()
-            if self._ready:
-                await self._write(self._ready.popleft())
-            else:
-                self._wake.clear()
-                await self._wake.wait()
+        """Write everything that is dirty now. Returns when it is written. One flush runs at a time."""
+        committer = self._host.committer
+        async with self._turn:
+            for owned in self._host.owned.values():
+                if owned.is_ready and (owned.dirty or owned.committed_seq > owned.snapshot_seq):
+                    self._wanted.append(owned)
+            while self._wanted or self._captured or self._ready:
+                if self._ready:
+                    await self._write(self._ready.popleft())
+                elif self._wanted and committer.is_idle:
+                    self._ready.append(self._capture())
+                else:
+                    self._wake.clear()
+                    await self._wake.wait()
 
     def _closing(self, batch: Batch) -> None:
         if self._wanted:
@@ -101,9 +101,9 @@ class Snapshotter:
         captured = 0
         while self._wanted and captured < _CAPTURE_MAX:
             owned = self._wanted.popleft()
-            if not owned.dirty or self._host.owned.get(owned.state.number) is not owned:
+            if self._host.owned.get(owned.state.number) is not owned:
                 continue
-            captured += owned.dirty
+            captured += owned.dirty + 1
             numbers = frozenset(owned.dirty_reservations)
             rows = capture(owned.state, owned.dirty_stocks, numbers)
             images.append(Image(owned, owned.state.seq, owned.state.at_ms, rows, numbers))
