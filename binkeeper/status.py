@@ -16,17 +16,7 @@ from binkeeper.settings import Settings
 _TIMEOUT_S = 5.0
 _PROCESS_COLUMNS = ("role", "pid", "name", "address")
 # The rest that a host tells is for /metrics and --json.
-_HOST_COLUMNS = (
-    "host",
-    "pid",
-    "address",
-    "partitions",
-    "ready",
-    "in_flight",
-    "courier_lag",
-    "drift",
-    "recovery_ms",
-)
+_HOST_COLUMNS = ("host", "address", "partitions", "in_flight", "recovery_ms")
 _START_TIME_TOLERANCE_S = 1.0
 
 
