@@ -1,7 +1,7 @@
 """Real servers for tests: one Postgres and one NATS for a whole run, started when a test first asks for them.
 
-Every test that asks for `postgres_url` gets a database of its own, migrated, with `PARTITIONS` partitions;
-every test that asks for `nats_url` finds no streams.
+Every test that asks for `postgres_url` finds a migrated database with `PARTITIONS` partitions and nothing
+else; every test that asks for `nats_url` finds no streams. The database is one for all: making one takes 0.8 s.
 """
 
 import asyncio
@@ -20,6 +20,18 @@ from binkeeper.embedded.postgres import EmbeddedPostgres
 from persistence.migrate import migrate
 
 PARTITIONS = 8
+
+_CLEAR = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend';
+DELETE FROM ledger;
+DELETE FROM stock_lot;
+DELETE FROM reservation;
+DELETE FROM reservation_line;
+DELETE FROM courier_cursor;
+UPDATE partition
+SET host = '', address = '', epoch = 0, snapshot_seq = 0, snapshot_at_ms = 0, claimed_at_ms = 0;
+"""
 
 _numbers = count(1)
 
@@ -51,11 +63,12 @@ def postgres_server() -> Iterator[EmbeddedPostgres]:
 
 
 @pytest.fixture(scope="session")
-def postgres_template(postgres_server: EmbeddedPostgres) -> str:
-    """The name of a migrated database to copy."""
-    _execute(postgres_server.url, "CREATE DATABASE template_of_tests")
-    migrate(_named(postgres_server.url, "template_of_tests"), PARTITIONS)
-    return "template_of_tests"
+def migrated_postgres_url(postgres_server: EmbeddedPostgres) -> str:
+    """A database with tables, for the whole run."""
+    _execute(postgres_server.url, "CREATE DATABASE migrated")
+    url = _named(postgres_server.url, "migrated")
+    assert migrate(url, PARTITIONS) == PARTITIONS
+    return url
 
 
 @pytest.fixture
@@ -68,12 +81,10 @@ def empty_postgres_url(postgres_server: EmbeddedPostgres) -> Iterator[str]:
 
 
 @pytest.fixture
-def postgres_url(postgres_server: EmbeddedPostgres, postgres_template: str) -> Iterator[str]:
-    """A migrated database without entries."""
-    name = f"test_{next(_numbers)}"
-    _execute(postgres_server.url, f"CREATE DATABASE {name} TEMPLATE {postgres_template} STRATEGY file_copy")
-    yield _named(postgres_server.url, name)
-    _execute(postgres_server.url, f"DROP DATABASE {name} WITH (FORCE)")
+def postgres_url(migrated_postgres_url: str) -> str:
+    """A migrated database without entries, owners or sessions that others left."""
+    _execute(migrated_postgres_url, _CLEAR)
+    return migrated_postgres_url
 
 
 @pytest.fixture(scope="session")
