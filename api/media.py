@@ -107,13 +107,28 @@ class Decoder(Generic[T]):
 
     def decode(self, media: Media, data: bytes) -> T:
         """Return the body. Raises Problem (400, 422)."""
+        decode = self._json if media is JSON else self._msgpack
         try:
-            return self._json(data) if media is JSON else self._msgpack(data)
+            return decode(data)
         except msgspec.ValidationError as error:
-            raise problem_of_validation(str(error)) from None
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-            raise Problem(Code.MALFORMED_BODY, f"The body is not {media.name}: {reason}.") from None
+            problem = problem_of_validation(str(error))
+        except _UNDECODABLE as error:
+            problem = _malformed(media, error)
+        if problem.code != Code.MALFORMED_BODY:
+            # A wrong field is found before what comes after it is read: whether that can be decoded is seen here.
+            try:
+                (msgspec.json.decode if media is JSON else msgspec.msgpack.decode)(data)
+            except _UNDECODABLE as error:
+                problem = _malformed(media, error)
+        raise problem
+
+
+_UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+def _malformed(media: Media, error: Exception) -> Problem:
+    reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+    return Problem(Code.MALFORMED_BODY, f"The body is not {media.name}: {reason}.")
 
 
 _AT = re.compile(r" - at (?:`key` in )?`\$(.*)`$", re.DOTALL)
