@@ -48,7 +48,7 @@ ReservationId = Annotated[str, Meta(min_length=1, max_length=64, description="id
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
-class Wrong(ValueError):  # noqa: N818 - it names a field, not an error of ours
+class Wrong(ValueError):
     """A field whose value breaks a rule that its type cannot say. The text is `field: what is wrong`."""
 
 

@@ -4,6 +4,7 @@ An `Endpoint` is an ASGI application: it admits the request, has its subclass ma
 raised into a problem, sends it and counts it.
 """
 
+import asyncio
 import logging
 import os
 import re
@@ -12,7 +13,7 @@ from time import perf_counter
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
-from actors.outcomes import Fault
+from actors.outcomes import Fault, OutcomeUnknown
 from api.guard import Guard
 from api.media import JSON, Media, media_sent, media_wanted
 from api.meters import Meters
@@ -165,7 +166,9 @@ class Endpoint:
             self.count("replayed" if replayed else "done")
         except Disconnected:
             return
-        except Exception as error:  # noqa: BLE001 - whatever it is, the caller is answered
+        except (Exception, asyncio.CancelledError) as error:
+            if isinstance(error, asyncio.CancelledError) and not edge.is_stopping:
+                raise
             problem = problem_of(error, exchange)
             media = exchange.wanted or JSON
             status, extra, replayed = problem.status, problem.headers, False
@@ -191,12 +194,15 @@ class Endpoint:
         self._observe(perf_counter() - begun_s)
 
 
-def problem_of(error: Exception, exchange: Exchange | None = None) -> Problem:
+def problem_of(error: BaseException, exchange: Exchange | None = None) -> Problem:
     """Return the problem that an exception means; one that is not ours to raise is logged and told without detail."""
     if isinstance(error, Problem):
         return error
     if isinstance(error, Fault):
         return problem_of_fault(error)
+    if isinstance(error, asyncio.CancelledError):  # The server's grace is over.
+        changes = exchange is not None and exchange.key is not None
+        return problem_of_fault(OutcomeUnknown()) if changes else stopping()
     _LOGGER.error("%s failed", exchange.instance if exchange else "an operation", exc_info=error)
     return Problem(Code.INTERNAL_ERROR, "It may have happened: send the same key again.")
 

@@ -108,7 +108,7 @@ def _family(key: str, name: str, text: str, found: list[tuple[str, Any]]) -> Met
             buckets = []
             for bound, count in zip((*plain["bounds"], "+Inf"), plain["counts"], strict=True):
                 total += count
-                buckets.append((str(bound), total))
+                buckets.append((bound if bound == "+Inf" else str(float(bound)), total))
             histogram.add_metric([host], buckets, plain["sum"])
         return histogram
     family: CounterMetricFamily | GaugeMetricFamily

@@ -142,6 +142,12 @@ MEANINGS: dict[str, Meaning] = {
         409, "The reservation is not decided yet", "Try again: it will be within seconds."
     ),
     Refusal.RESERVATION_HARD: Meaning(409, "The reservation does not expire", "There is nothing to extend."),
+    Refusal.RESERVATION_SPANS: Meaning(
+        409, "The reservation lies in several partitions", "Send it through /v1/reservations."
+    ),
+    Refusal.SKU_REQUIRED: Meaning(
+        409, "The reservation has several SKUs", "Name one with `sku`, or no quantity."
+    ),
     Refusal.SKU_NOT_RESERVED: Meaning(
         409, "The SKU is not in the reservation", "Name one of its SKUs, or none."
     ),

@@ -62,11 +62,11 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route(
         "pick", "POST", "/v1/reservations/{id}/pick", "Take reserved units out; nothing named means all", a.Reservation,
-        b.PickBody, 200, (*_RESERVATION, R.SKU_NOT_RESERVED, R.EXCEEDS_RESERVED, R.INSUFFICIENT_STOCK),
+        b.PickBody, 200, (*_RESERVATION, R.SKU_NOT_RESERVED, R.SKU_REQUIRED, R.EXCEEDS_RESERVED, R.INSUFFICIENT_STOCK),
     ),
     Route(
         "release", "POST", "/v1/reservations/{id}/release", "Give reserved units back; nothing named means all",
-        a.Reservation, b.ReleaseBody, 200, (*_RESERVATION, R.SKU_NOT_RESERVED, R.EXCEEDS_RESERVED),
+        a.Reservation, b.ReleaseBody, 200, (*_RESERVATION, R.SKU_NOT_RESERVED, R.SKU_REQUIRED, R.EXCEEDS_RESERVED),
     ),
     Route(
         "extend", "POST", "/v1/reservations/{id}/extend", "Let a reservation live longer, counted from now",

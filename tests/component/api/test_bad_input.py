@@ -22,7 +22,17 @@ BODIES: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize(
-    "raw", [b"", b"{", b"not json", b"\xff\xfe", b'{"site": "\xff"}', b'{"site": "\\ud800"}', b"{}}", b'{"quantity": NaN}']
+    "raw",
+    [
+        b"",
+        b"{",
+        b"not json",
+        b"\xff\xfe",
+        b'{"site": "\xff"}',
+        b'{"site": "\\ud800"}',
+        b"{}}",
+        b'{"quantity": NaN}',
+    ],
 )
 async def test_an_undecodable_body_is_malformed(world: World, raw: bytes) -> None:
     for path in ("/v1/reservations", "/v1/stock/receive", "/v1/stock/count", "/v1/batch"):
@@ -52,7 +62,9 @@ async def test_a_body_nested_without_end_is_malformed(world: World) -> None:
         (1.5, "wrong_type"), (True, "wrong_type"), ("3", "wrong_type"), ([1], "wrong_type"), ({}, "wrong_type"),
     ],
 )  # fmt: skip
-async def test_a_quantity_is_a_whole_number_of_units(world: World, path: str, quantity: Any, code: str) -> None:
+async def test_a_quantity_is_a_whole_number_of_units(
+    world: World, path: str, quantity: Any, code: str
+) -> None:
     await world.stocked(5)
     for headers in ({}, MSGPACK):
         reply = await world.post(path, {**BODIES[path], "quantity": quantity}, headers=headers)
@@ -61,7 +73,9 @@ async def test_a_quantity_is_a_whole_number_of_units(world: World, path: str, qu
 
 
 @pytest.mark.parametrize("path", BODIES)
-async def test_each_field_is_named_when_it_is_missing_misspelt_or_of_the_wrong_type(world: World, path: str) -> None:
+async def test_each_field_is_named_when_it_is_missing_misspelt_or_of_the_wrong_type(
+    world: World, path: str
+) -> None:
     body = BODIES[path]
     for name in body:
         without = {field: value for field, value in body.items() if field != name}
@@ -82,7 +96,11 @@ async def test_each_field_is_named_when_it_is_missing_misspelt_or_of_the_wrong_t
 async def test_a_code_that_is_none_is_refused_by_name(world: World, name: str, code: str) -> None:
     for path in ("/v1/reservations", "/v1/stock/receive"):
         reply = await world.post(path, {**BIN, name: code})
-        assert (reply.status, reply.code, reply.body["errors"][0]["pointer"]) == (422, "invalid_value", f"/{name}")
+        assert (reply.status, reply.code, reply.body["errors"][0]["pointer"]) == (
+            422,
+            "invalid_value",
+            f"/{name}",
+        )
     assert world.balance() == []
 
 
@@ -143,7 +161,11 @@ async def test_a_wrong_line_is_named_by_its_position(
 async def test_lines_are_some_and_not_too_many(world: World) -> None:
     for lines in ([], [LINE] * 10_001):
         reply = await world.post("/v1/reservations", {"lines": lines})
-        assert (reply.status, reply.code, reply.body["errors"][0]["pointer"]) == (422, "invalid_value", "/lines")
+        assert (reply.status, reply.code, reply.body["errors"][0]["pointer"]) == (
+            422,
+            "invalid_value",
+            "/lines",
+        )
 
 
 @pytest.mark.parametrize("body", [[], 3, None, "x"])
@@ -168,7 +190,13 @@ async def test_a_body_over_the_limit_is_too_large_however_it_comes(world: World)
 
 @pytest.mark.parametrize(
     "content_type",
-    ["text/plain", "application/x-www-form-urlencoded", "application/xml", "application/json; charset=latin-1", "json"],
+    [
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "application/xml",
+        "application/json; charset=latin-1",
+        "json",
+    ],
 )
 async def test_a_content_type_that_is_not_spoken_is_refused(world: World, content_type: str) -> None:
     for path in ("/v1/reservations", "/v1/stock/receive", "/v1/reservations/x/pick", "/v1/batch"):
@@ -197,14 +225,19 @@ async def test_without_the_token_nothing_is_done_or_told(world: World, token: st
         ("GET", "/v1/status"),
     ):  # fmt: skip
         reply = await world.ask(method, path, BIN if method == "POST" else None, token=token)
-        assert (reply.status, reply.code) == (401, "token_missing" if token is None else "token_invalid"), path
+        assert (reply.status, reply.code) == (401, "token_missing" if token is None else "token_invalid"), (
+            path
+        )
         assert reply.headers["www-authenticate"]
         assert any(value.startswith(b"Bearer") for name, value in reply.multi if name == b"www-authenticate")
     for path in ("/healthz", "/readyz"):
         assert (await world.get(path, token=token)).status == 200
 
 
-@pytest.mark.parametrize("authorization", ["secret", "Basic c2VjcmV0", "Basic !", "Bearer", "Bearer secret secret", "Digest secret"])
+@pytest.mark.parametrize(
+    "authorization",
+    ["secret", "Basic c2VjcmV0", "Basic !", "Bearer", "Bearer secret secret", "Digest secret"],
+)
 async def test_other_ways_to_send_a_token_do_not_pass(world: World, authorization: str) -> None:
     reply = await world.get("/v1/stock", headers={"authorization": authorization})
     assert (reply.status, reply.code) == (401, "token_invalid")
@@ -224,13 +257,17 @@ async def test_a_browser_may_send_the_token_as_a_password(world: World) -> None:
         ("POST", "/v1/stock/a/b", "GET, HEAD"), ("PATCH", "/v1/batch", "POST"), ("POST", "/healthz", "GET, HEAD"),
     ],
 )  # fmt: skip
-async def test_a_wrong_method_is_told_the_right_one(world: World, method: str, path: str, allowed: str) -> None:
+async def test_a_wrong_method_is_told_the_right_one(
+    world: World, method: str, path: str, allowed: str
+) -> None:
     reply = await world.ask(method, path)
     assert (reply.status, reply.code) == (405, "method_not_allowed")
     assert sorted(reply.headers["allow"].split(", ")) == allowed.split(", ")
 
 
-@pytest.mark.parametrize("path", ["/", "/v1", "/v2/stock", "/v1/stock/a/b/c/d", "/v1/reservations/", "/v1/stock/", "//"])
+@pytest.mark.parametrize(
+    "path", ["/", "/v1", "/v2/stock", "/v1/stock/a/b/c/d", "/v1/reservations/", "/v1/stock/", "//"]
+)
 async def test_an_unknown_address_is_not_found(world: World, path: str) -> None:
     reply = await world.get(path)
     assert (reply.status, reply.code, reply.body["instance"]) == (404, "route_not_found", path)

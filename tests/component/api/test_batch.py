@@ -11,7 +11,7 @@ BIN: dict[str, Any] = {"site": "berlin", "sku": "apple", "location": "A-1"}
 LINE: dict[str, Any] = {"site": "berlin", "sku": "apple", "quantity": 1}
 
 
-async def _run(world: World, operations: list[Any], **more: Any) -> list[dict[str, Any]]:  # noqa: ANN401
+async def _run(world: World, operations: list[Any], **more: Any) -> list[dict[str, Any]]:
     reply = await world.post("/v1/batch", {"operations": operations}, **more)
     assert reply.status == 200, reply.body
     results: list[dict[str, Any]] = reply.body["results"]
@@ -46,7 +46,11 @@ async def test_every_operation_is_carried_out_in_order_with_its_own_outcome(worl
     id_ = results[2]["id"]
     results = await _run(
         world,
-        [{"op": "extend", "id": id_, "ttl_s": 90}, {"op": "pick", "id": id_}, {"op": "release", "id": id_.upper()}],
+        [
+            {"op": "extend", "id": id_, "ttl_s": 90},
+            {"op": "pick", "id": id_},
+            {"op": "release", "id": id_.upper()},
+        ],
     )
     assert [result.get("state") for result in results] == ["held", "picked", "picked"]
     assert results[2]["code"] == "reservation_resolved"
@@ -56,7 +60,10 @@ async def test_a_batch_comes_to_the_same_as_its_operations_one_by_one(world: Wor
     pear, plum = skus_apart()
     operations: list[dict[str, Any]] = []
     for sku in (pear, plum):
-        operations += [{"op": "receive", **BIN, "sku": sku, "quantity": 3}, {"op": "reserve", **LINE, "sku": sku}]
+        operations += [
+            {"op": "receive", **BIN, "sku": sku, "quantity": 3},
+            {"op": "reserve", **LINE, "sku": sku},
+        ]
     spanning = [{**LINE, "sku": pear}, {**LINE, "sku": plum}]
     operations += [{"op": "reserve", "lines": spanning}] * 2
     operations += [{"op": "receive", **BIN, "sku": pear, "quantity": 1}, {"op": "reserve", "lines": spanning}]
@@ -123,20 +130,27 @@ async def test_a_batch_sent_again_changes_nothing(world: World) -> None:
     assert world.balance() == [(5, 1, 0)]
     changed = [{"op": "receive", **BIN, "quantity": 6}, {"op": "reserve", **LINE}]
     other = await _run(world, changed, headers=headers)
-    assert [(result["status"], result.get("code")) for result in other] == [(422, "idempotency_key_reused"), (201, None)]
+    assert [(result["status"], result.get("code")) for result in other] == [
+        (422, "idempotency_key_reused"),
+        (201, None),
+    ]
     alone = await world.post("/v1/reservations", LINE, headers={"Idempotency-Key": "own"})
     assert alone.headers["idempotent-replayed"] == "true"
 
 
 async def test_a_batch_speaks_messagepack(world: World) -> None:
     headers = {"content-type": "application/msgpack", "accept": "application/msgpack"}
-    body = {"operations": [{"op": "receive", **BIN, "quantity": 5}, {"op": "reserve", **LINE, "quantity": True}]}
+    body = {
+        "operations": [{"op": "receive", **BIN, "quantity": 5}, {"op": "reserve", **LINE, "quantity": True}]
+    }
     reply = await world.post("/v1/batch", body, headers=headers)
     assert reply.headers["content-type"] == "application/msgpack"
     assert [result["status"] for result in msgspec.msgpack.decode(reply.raw)["results"]] == [201, 422]
 
 
-async def test_operations_on_different_reservations_run_together_and_on_the_same_in_order(world: World) -> None:
+async def test_operations_on_different_reservations_run_together_and_on_the_same_in_order(
+    world: World,
+) -> None:
     await world.stocked(20)
     made = await _run(world, [{"op": "reserve", **LINE, "quantity": 2}] * 5)
     operations: list[dict[str, Any]] = []

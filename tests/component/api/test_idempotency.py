@@ -58,7 +58,9 @@ async def test_the_same_reservation_written_flat_or_as_a_line_is_the_same(world:
 async def test_a_request_has_an_id_in_and_out(world: World, sent: str | None, wanted: str | None) -> None:
     for path in ("/healthz", "/v1/stock", "/nowhere"):
         reply = await world.get(path, headers={"X-Request-Id": sent} if sent else {})
-        assert reply.headers["x-request-id"] == wanted or (wanted is None and reply.headers["x-request-id"] != sent)
+        assert reply.headers["x-request-id"] == wanted or (
+            wanted is None and reply.headers["x-request-id"] != sent
+        )
 
 
 async def test_each_answer_has_one_request_id(world: World) -> None:

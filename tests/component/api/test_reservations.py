@@ -16,7 +16,9 @@ async def test_a_reservation_is_made_read_picked_and_then_resolved(world: World)
     assert made.body["state"] == "held"
     assert made.body["reference"] == "order 1"
     assert made.body["expires_at"] == "2025-06-15T15:07:40.000Z"
-    assert made.body["lines"][0]["allocations"] == [{"location": "A-1", "lot": None, "quantity": 3, "open": 3}]
+    assert made.body["lines"][0]["allocations"] == [
+        {"location": "A-1", "lot": None, "quantity": 3, "open": 3}
+    ]
     id_ = made.body["id"]
     assert (await world.get(f"/v1/reservations/{id_}")).body == made.body
 
@@ -54,11 +56,15 @@ async def test_lines_in_several_partitions_are_reserved_all_or_none(world: World
     assert world.balance() == [(5, 0, 0), (1, 0, 0)] or world.balance() == [(1, 0, 0), (5, 0, 0)]
 
     lines[1]["quantity"] = 1
-    made = await world.post("/v1/reservations", {"lines": lines, "ttl_s": 60}, headers={"Idempotency-Key": "k"})
+    made = await world.post(
+        "/v1/reservations", {"lines": lines, "ttl_s": 60}, headers={"Idempotency-Key": "k"}
+    )
     assert made.status == 201
     assert [line["sku"] for line in made.body["lines"]] == [pear, plum]
     assert made.body.keys() == {"id", "state", "reference", "expires_at", "lines"}
-    repeat = await world.post("/v1/reservations", {"lines": lines, "ttl_s": 60}, headers={"Idempotency-Key": "k"})
+    repeat = await world.post(
+        "/v1/reservations", {"lines": lines, "ttl_s": 60}, headers={"Idempotency-Key": "k"}
+    )
     assert (repeat.status, repeat.body["id"]) == (201, made.body["id"])
     assert repeat.headers["idempotent-replayed"] == "true"
 

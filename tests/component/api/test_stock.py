@@ -11,7 +11,14 @@ BIN = {"site": "berlin", "sku": "apple", "location": "A-1"}
 
 
 async def test_received_units_are_in_their_bin(world: World) -> None:
-    body = {**BIN, "quantity": 5, "lot": "L1", "expires_on": "2027-05-31", "reference": "delivery", "reason": "new"}
+    body = {
+        **BIN,
+        "quantity": 5,
+        "lot": "L1",
+        "expires_on": "2027-05-31",
+        "reference": "delivery",
+        "reason": "new",
+    }
     reply = await world.post("/v1/stock/receive", body)
     assert reply.status == 201
     assert reply.body["lots"] == [
@@ -21,7 +28,11 @@ async def test_received_units_are_in_their_bin(world: World) -> None:
     stock = (await world.get("/v1/stock/berlin/apple")).body
     assert (stock["on_hand"], stock["available"], stock["bins"]) == (5, 5, [reply.body])
     differs = await world.post("/v1/stock/receive", {**body, "expires_on": "2028-01-01"})
-    assert (differs.status, differs.code, differs.body["expires_on"]) == (409, "lot_expiry_differs", "2027-05-31")
+    assert (differs.status, differs.code, differs.body["expires_on"]) == (
+        409,
+        "lot_expiry_differs",
+        "2027-05-31",
+    )
 
 
 async def test_units_are_picked_without_a_reservation(world: World) -> None:
@@ -74,7 +85,25 @@ async def test_what_is_not_known_is_not_found(world: World) -> None:
     assert (reply.status, reply.code, reply.body["location"]) == (404, "bin_not_found", "B-9")
 
 
-ODD = ["a b", "a/b", "a.b", ".", "..", "100%", "%2F", "*", ">", "#1", "ä-ö", "倉庫", "a?b=c&d", "a+b", "=41", "😀", "a" * 64]
+ODD = [
+    "a b",
+    "a/b",
+    "a.b",
+    ".",
+    "..",
+    "100%",
+    "%2F",
+    "*",
+    ">",
+    "#1",
+    "ä-ö",
+    "倉庫",
+    "a?b=c&d",
+    "a+b",
+    "=41",
+    "😀",
+    "a" * 64,
+]
 
 
 @pytest.mark.parametrize("code", ODD)
@@ -91,7 +120,9 @@ async def test_odd_codes_work_in_bodies_and_in_paths(world: World, code: str) ->
     assert [item["location"] for item in listed.body["items"]] == [code]
     past = await world.get(f"/v1/stock/{one}/{one}/{one}?as_of=1")
     assert (past.status, past.body["on_hand"]) == (200, 2)
-    made = await world.post("/v1/reservations", {"site": code, "sku": code, "quantity": 1, "location": code, "lot": code})
+    made = await world.post(
+        "/v1/reservations", {"site": code, "sku": code, "quantity": 1, "location": code, "lot": code}
+    )
     assert made.status == 201
 
 
@@ -148,7 +179,9 @@ async def test_a_wrong_parameter_is_named(world: World, target: str) -> None:
 async def test_history_shows_every_entry_with_its_reservation(world: World) -> None:
     await world.stocked(5, lot="L", expires_on="2027-05-31")
     made = await world.post("/v1/reservations", {"site": "berlin", "sku": "apple", "quantity": 2, "ttl_s": 9})
-    await world.post(f"/v1/reservations/{made.body['id']}/pick", {"quantity": 1}, headers={"Idempotency-Key": "p1"})
+    await world.post(
+        f"/v1/reservations/{made.body['id']}/pick", {"quantity": 1}, headers={"Idempotency-Key": "p1"}
+    )
     first = await world.get("/v1/history/berlin/apple?limit=1")
     assert first.body["items"][0]["kind"] == "stock_received"
     assert first.body["items"][0]["expires_on"] == "2027-05-31"
@@ -202,7 +235,7 @@ async def test_the_past_is_read_by_sequence_number_and_by_instant(world: World) 
     world.gateway.now_ms += 60_000
     await world.post("/v1/reservations", {"site": "berlin", "sku": "apple", "quantity": 2})
 
-    async def as_of(value: Any) -> Any:  # noqa: ANN401
+    async def as_of(value: Any) -> Any:
         reply = await world.get(f"/v1/stock/berlin/apple?as_of={quote(str(value))}")
         return reply.body if reply.status == 200 else (reply.status, reply.code)
 

@@ -62,7 +62,9 @@ class InProcessGateway:
             future.set_exception(self.fault)
         elif self.gate is not None:
             waiting = asyncio.ensure_future(self.gate.wait())
-            waiting.add_done_callback(lambda _: future.set_result(self._decide(partition, command, key)))
+            waiting.add_done_callback(
+                lambda _: future.done() or future.set_result(self._decide(partition, command, key))
+            )
         else:
             future.set_result(self._decide(partition, command, key))
         return future
@@ -136,7 +138,7 @@ class Reply:
     multi: list[tuple[bytes, bytes]]
 
     @property
-    def body(self) -> Any:  # noqa: ANN401
+    def body(self) -> Any:
         if "msgpack" in self.headers["content-type"]:
             return msgspec.msgpack.decode(self.raw)
         return msgspec.json.decode(self.raw)
@@ -165,7 +167,7 @@ class World:
         self,
         method: str,
         target: str,
-        body: Any = None,  # noqa: ANN401
+        body: Any = None,
         *,
         headers: Mapping[str, str] | None = None,
         raw: bytes | None = None,
@@ -193,7 +195,7 @@ class World:
         async def receive() -> dict[str, Any]:
             return messages.pop(0) if messages else {"type": "http.disconnect"}
 
-        async def send(message: Any) -> None:  # noqa: ANN401
+        async def send(message: Any) -> None:
             if message["type"] == "http.response.start":
                 started.update(message)
             else:
@@ -210,13 +212,13 @@ class World:
         replied = {name.decode(): value.decode("latin-1") for name, value in started["headers"]}
         return Reply(started["status"], replied, bytes(payload), started["headers"])
 
-    async def get(self, target: str, **more: Any) -> Reply:  # noqa: ANN401
+    async def get(self, target: str, **more: Any) -> Reply:
         return await self.ask("GET", target, **more)
 
-    async def post(self, target: str, body: Any = None, **more: Any) -> Reply:  # noqa: ANN401
+    async def post(self, target: str, body: Any = None, **more: Any) -> Reply:
         return await self.ask("POST", target, body, **more)
 
-    async def stocked(self, quantity: int = 10, **more: Any) -> dict[str, Any]:  # noqa: ANN401
+    async def stocked(self, quantity: int = 10, **more: Any) -> dict[str, Any]:
         body = {"site": "berlin", "sku": "apple", "location": "A-1", "quantity": quantity, **more}
         reply = await self.post("/v1/stock/receive", body)
         assert reply.status == 201, reply.body

@@ -1,0 +1,102 @@
+"""The server itself: real sockets, and an orderly end."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
+import pytest
+
+from api.server import Server, ServerOptions, listening_socket
+from tests.component.api.world import TOKEN, World
+
+BODY = {"site": "berlin", "sku": "apple", "quantity": 1}
+HEADERS = {"Authorization": f"Bearer {TOKEN}"}
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@asynccontextmanager
+async def _served(
+    world: World, grace_s: float = 5.0
+) -> AsyncIterator[tuple[Server, str, asyncio.Task[None]]]:
+    port = _free_port()
+    ready = asyncio.Event()
+    server = Server(world.app, ServerOptions(port=port, grace_s=grace_s), ready.set)
+    serving = asyncio.create_task(server.listen())
+    await ready.wait()
+    try:
+        yield server, f"http://127.0.0.1:{port}", serving
+    finally:
+        server.should_exit = True
+        await serving
+
+
+async def test_it_serves_over_real_sockets(world: World) -> None:
+    await world.stocked(5)
+    async with _served(world) as (_, url, _), httpx.AsyncClient(base_url=url, headers=HEADERS) as client:
+        reply = await client.post("/v1/reservations", json=BODY)
+        assert reply.status_code == 201
+        assert "server" not in reply.headers
+        await world.stocked(1, sku="a/b c")
+        assert (await client.get("/v1/stock/berlin/a%2Fb%20c")).json()["sku"] == "a/b c"
+        head = await client.head("/v1/stock/berlin/apple")
+        assert (head.status_code, head.content) == (200, b"")
+
+        async def chunks() -> AsyncIterator[bytes]:
+            for part in (b'{"site":"berlin",', b'"sku":"apple",', b'"quantity":1}'):
+                yield part
+
+        assert (await client.post("/v1/reservations", content=chunks())).status_code == 201
+
+
+async def test_when_told_to_stop_it_answers_what_is_under_way_and_refuses_what_is_new(world: World) -> None:
+    await world.stocked(5)
+    world.gateway.gate = asyncio.Event()
+    async with (
+        _served(world) as (server, url, serving),
+        httpx.AsyncClient(base_url=url, headers=HEADERS) as client,
+    ):
+        under_way = asyncio.create_task(client.post("/v1/reservations", json=BODY))
+        while not world.gateway.submitted[1:]:
+            await asyncio.sleep(0.01)
+        server.handle_exit(15, None)
+        late = await client.post("/v1/reservations", json=BODY)
+        assert (late.status_code, late.json()["code"]) == (503, "stopping")
+        assert late.headers["retry-after"] == "1"
+        assert late.headers["connection"] == "close"
+        assert (await client.get("/readyz")).status_code == 503
+        assert (await client.get("/healthz")).status_code == 200
+        assert not under_way.done()
+        world.gateway.gate.set()
+        assert (await under_way).status_code == 201
+        await asyncio.wait_for(serving, 5)
+        with pytest.raises(httpx.TransportError):
+            await client.get("/healthz")
+    assert world.balance() == [(5, 1, 0)]
+
+
+async def test_it_does_not_wait_for_ever_and_names_the_unknown(world: World) -> None:
+    await world.stocked(5)
+    world.gateway.gate = asyncio.Event()
+    async with (
+        _served(world, grace_s=0.2) as (server, url, serving),
+        httpx.AsyncClient(base_url=url) as client,
+    ):
+        under_way = asyncio.create_task(client.post("/v1/reservations", json=BODY, headers=HEADERS))
+        while not world.gateway.submitted[1:]:
+            await asyncio.sleep(0.01)
+        server.handle_exit(15, None)
+        await asyncio.wait_for(serving, 8)
+        reply = await under_way
+        assert (reply.status_code, reply.json()["code"]) == (504, "outcome_unknown")
+
+
+async def test_a_port_in_use_is_an_error_before_anything_is_served() -> None:
+    with listening_socket("127.0.0.1", 0) as taken, pytest.raises(OSError, match="in use"):
+        listening_socket("127.0.0.1", taken.getsockname()[1])
