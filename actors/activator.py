@@ -84,7 +84,11 @@ class Activator:
             keys = [(command.site, command.sku)]
         else:
             keys = list(stock_keys(state, command))
-        if not self._lacks_stocks(owned, keys, needs) and type(command) is CountStock and count_needs_past(state, command):
+        if (
+            not self._lacks_stocks(owned, keys, needs)
+            and type(command) is CountStock
+            and count_needs_past(state, command)
+        ):
             needs.counts.append(request)
 
     def _lacks_stocks(self, owned: OwnedPartition, keys: list[StockKey], needs: Needs) -> bool:
@@ -149,7 +153,11 @@ class Activator:
             await self._look_back(owned, request)
 
     def _restore(
-        self, owned: OwnedPartition, keys: set[StockKey] | tuple[()], rows: Rows, waiting: list[Request] | tuple[()]
+        self,
+        owned: OwnedPartition,
+        keys: set[StockKey] | tuple[()],
+        rows: Rows,
+        waiting: list[Request] | tuple[()],
     ) -> None:
         restore(owned.state, keys, rows)
         for request in waiting:
@@ -159,8 +167,14 @@ class Activator:
         """Fill in what was on hand when the counter looked."""
         count: CountStock = request.command
         assert count.seen_seq is not None
-        entries = await self._host.ledger.balances(owned.state.number, (count.site, count.sku), count.seen_seq)
-        lots = {entry.lot: entry.on_hand for entry in entries if entry.location == count.location and entry.on_hand}
+        entries = await self._host.ledger.balances(
+            owned.state.number, (count.site, count.sku), count.seen_seq
+        )
+        lots = {
+            entry.lot: entry.on_hand
+            for entry in entries
+            if entry.location == count.location and entry.on_hand
+        }
         lot = count.lot
         if lot is None:
             bin_ = owned.state.stocks[count.site, count.sku].bins[count.location]

@@ -61,7 +61,12 @@ class BinHandle:
         return await self._send(c.ReserveStock((line,), ttl_s, reference, partial), key)
 
     async def pick(
-        self, reservation: str, quantity: int | None = None, *, short_reason: str | None = None, key: str | None = None
+        self,
+        reservation: str,
+        quantity: int | None = None,
+        *,
+        short_reason: str | None = None,
+        key: str | None = None,
     ) -> Outcome:
         """Take reserved units out of this bin: all that the reservation has here, or `quantity` of them."""
         return await self._reservations.pick(
@@ -69,7 +74,9 @@ class BinHandle:
             short_reason=short_reason, key=key or _new_key(),
         )  # fmt: skip
 
-    async def release(self, reservation: str, quantity: int | None = None, *, key: str | None = None) -> Outcome:
+    async def release(
+        self, reservation: str, quantity: int | None = None, *, key: str | None = None
+    ) -> Outcome:
         """Give reserved units of this SKU back."""
         return await self._reservations.release(
             reservation, quantity=quantity, sku=self.sku, key=key or _new_key()
@@ -79,11 +86,15 @@ class BinHandle:
         """Pick units without a reservation."""
         return await self._send(c.PickStock(self.site, self.sku, quantity, self.location, lot), key)
 
-    async def move(self, to_location: str, quantity: int, *, lot: str | None = None, key: str | None = None) -> Outcome:
+    async def move(
+        self, to_location: str, quantity: int, *, lot: str | None = None, key: str | None = None
+    ) -> Outcome:
         """Move units to another bin of the SKU."""
         return await self._send(c.MoveStock(*self._place, to_location, quantity, lot), key)
 
-    async def adjust(self, delta: int, reason: str, *, lot: str | None = None, key: str | None = None) -> Outcome:
+    async def adjust(
+        self, delta: int, reason: str, *, lot: str | None = None, key: str | None = None
+    ) -> Outcome:
         """Add or take away units with a reason."""
         return await self._send(c.AdjustStock(*self._place, delta, lot, reason), key)
 
@@ -93,11 +104,15 @@ class BinHandle:
         """Record a count, made when the bin was at `seen_seq`."""
         return await self._send(c.CountStock(*self._place, counted, lot, seen_seq), key)
 
-    async def hold(self, quantity: int, reason: str, *, lot: str | None = None, key: str | None = None) -> Outcome:
+    async def hold(
+        self, quantity: int, reason: str, *, lot: str | None = None, key: str | None = None
+    ) -> Outcome:
         """Take units off sale."""
         return await self._send(c.HoldStock(*self._place, quantity, lot, reason), key)
 
-    async def unhold(self, quantity: int, reason: str, *, lot: str | None = None, key: str | None = None) -> Outcome:
+    async def unhold(
+        self, quantity: int, reason: str, *, lot: str | None = None, key: str | None = None
+    ) -> Outcome:
         """Put held units back on sale."""
         return await self._send(c.UnholdStock(*self._place, quantity, lot, reason), key)
 

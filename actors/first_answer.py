@@ -6,8 +6,16 @@ number: so the answer need not be stored.
 
 from actors.queries import Query
 from engine.apply import apply_filtered
-from engine.commands import Command, CountStock, ExtendReservation, PickReservation, ReleaseReservation, ReserveStock
-from engine.commands import ReserveTentatively, ReserveTogether
+from engine.commands import (
+    Command,
+    CountStock,
+    ExtendReservation,
+    PickReservation,
+    ReleaseReservation,
+    ReserveStock,
+    ReserveTentatively,
+    ReserveTogether,
+)
 from engine.entries import EFFECTS, Entry
 from engine.state import Bin, Lot, Partition, Stock
 from engine.views import View, answer

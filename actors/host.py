@@ -262,7 +262,9 @@ class Host:
         Nothing of it was committed or seen. The repeats among it are answered from the ledger this time.
         """
         self.gauges.rewinds += 1
-        partitions = {request.partition for batch in batches for request in batch.requests if request.key in keys}
+        partitions = {
+            request.partition for batch in batches for request in batch.requests if request.key in keys
+        }
         assert partitions, "a key is taken that nobody asked for"
         requests: dict[int, list[Request]] = {number: [] for number in partitions}
         for batch in batches:

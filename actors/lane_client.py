@@ -39,7 +39,9 @@ class Lane(asyncio.Protocol):
         self._welcome: asyncio.Future[str] = self._loop.create_future()
 
     @classmethod
-    async def connect(cls, address: str, token: str, receive: Receive, lost: Callable[["Lane"], None]) -> "Lane":
+    async def connect(
+        cls, address: str, token: str, receive: Receive, lost: Callable[["Lane"], None]
+    ) -> "Lane":
         """Open a lane and say hello. Raises Unavailable."""
         host, _, port = address.rpartition(":")
         lane = cls(address, receive, lost)

@@ -1,9 +1,9 @@
 """What comes back from a host: an answer, a refusal (`engine.refusals.Refused`) or a fault.
 
-    Fault
-    |-- Unavailable      nothing happened; try again
-    |   `-- Overloaded   nothing happened; try again after `retry_after_ms`
-    `-- OutcomeUnknown   it may have happened: send the same key again
+Fault
+|-- Unavailable      nothing happened; try again
+|   `-- Overloaded   nothing happened; try again after `retry_after_ms`
+`-- OutcomeUnknown   it may have happened: send the same key again
 """
 
 from typing import Any, NamedTuple

@@ -31,21 +31,28 @@ class Gateway(Protocol):
 
     async def hosts(self) -> list[dict[str, Any]]:
         """Return what each host says of itself, as plain values: host, pid, address, partitions, in_flight,
-        courier_lag, drift, recovery_ms, and `metrics`. Hosts that do not answer within 1 s are left out."""
+        courier_lag, drift, recovery_ms, and `metrics`. Hosts that do not answer within 1 s are left out.
+        """
 
 
 class Reservations(Protocol):
     """Reservations as the public sees them: whatever partitions their lines lie in."""
 
     async def reserve(
-        self, lines: Sequence[ReserveLine], *, ttl_s: int | None, reference: str | None, partial: bool, key: str
+        self,
+        lines: Sequence[ReserveLine],
+        *,
+        ttl_s: int | None,
+        reference: str | None,
+        partial: bool,
+        key: str,
     ) -> Outcome:
         """Reserve all lines or none (with `partial`: what there is). Every crash leaves all or none."""
 
     async def find(self, public_id: str) -> Outcome:
         """Return a reservation; refused `reservation_not_found`."""
 
-    async def pick(  # noqa: PLR0913 - what narrows a pick
+    async def pick(
         self,
         public_id: str,
         *,

@@ -39,7 +39,10 @@ class RayLauncher:
         """Start a host that owns nothing. Raises Unavailable."""
         try:
             actor = RemoteBinHost.options(
-                name=f"{ACTOR_PREFIX}{name}", namespace=NAMESPACE, scheduling_strategy="SPREAD", max_concurrency=16
+                name=f"{ACTOR_PREFIX}{name}",
+                namespace=NAMESPACE,
+                scheduling_strategy="SPREAD",
+                max_concurrency=16,
             ).remote(name, self._settings, self._build)
             async with asyncio.timeout(_START_TIMEOUT_S):
                 started = await actor.start.remote()

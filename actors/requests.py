@@ -33,9 +33,20 @@ class ReplyTo(Protocol):
 class Request:
     """A command or query with its key and, once decided, its encoded answer."""
 
-    __slots__ = ("command", "encoded", "fingerprint", "id", "key", "looked_up", "name", "partition", "reply_to", "status")
+    __slots__ = (
+        "command",
+        "encoded",
+        "fingerprint",
+        "id",
+        "key",
+        "looked_up",
+        "name",
+        "partition",
+        "reply_to",
+        "status",
+    )
 
-    def __init__(  # noqa: PLR0913 - what a request consists of
+    def __init__(
         self,
         reply_to: ReplyTo | None,
         request_id: int,

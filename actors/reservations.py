@@ -79,7 +79,13 @@ class SpanningReservations:
     # Reserving
 
     async def reserve(
-        self, lines: Sequence[ReserveLine], *, ttl_s: int | None, reference: str | None, partial: bool, key: str
+        self,
+        lines: Sequence[ReserveLine],
+        *,
+        ttl_s: int | None,
+        reference: str | None,
+        partial: bool,
+        key: str,
     ) -> Outcome:
         """Reserve all lines or none (with `partial`: what there is). See `actors.ports.Reservations`."""
         by_partition: dict[int, list[ReserveLine]] = {}
@@ -97,7 +103,9 @@ class SpanningReservations:
         done: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._running[key] = done
         try:
-            return await self._reserve_spanning(request, {n: tuple(own) for n, own in sorted(by_partition.items())})
+            return await self._reserve_spanning(
+                request, {n: tuple(own) for n, own in sorted(by_partition.items())}
+            )
         finally:
             if self._running.get(key) is done:
                 del self._running[key]
@@ -109,7 +117,8 @@ class SpanningReservations:
             is_contended = (
                 isinstance(outcome, Refused)
                 and outcome.code == Refusal.INSUFFICIENT_STOCK
-                and outcome.fields["available"] + outcome.fields.get("pending", 0) >= outcome.fields["requested"]
+                and outcome.fields["available"] + outcome.fields.get("pending", 0)
+                >= outcome.fields["requested"]
             )
             is_late = isinstance(outcome, Refused) and outcome.code == Refusal.ATTEMPT_ABANDONED
             if not (is_contended or is_late) or attempt_number == _ATTEMPTS_MAX - 1:
@@ -142,7 +151,7 @@ class SpanningReservations:
         await self._confirm(held, outcome, attempt)
         return Answered(_join([outcome.view, *(share.view for share in held.values())]))
 
-    async def _hold(  # noqa: PLR0913 - one step of an attempt
+    async def _hold(
         self, request: _Request, shares: dict[int, Lines], home: int, attempt: str, deadline_ms: int,
         held: dict[int, Answered],
     ) -> Refused | None:  # fmt: skip
@@ -151,7 +160,9 @@ class SpanningReservations:
         asked = [
             self._gateway.submit(
                 number,
-                ReserveTentatively(attempt, home, deadline_ms, shares[number], request.reference, request.partial),
+                ReserveTentatively(
+                    attempt, home, deadline_ms, shares[number], request.reference, request.partial
+                ),
                 f"{attempt} hold {number}",
             )
             for number in numbers
@@ -171,7 +182,7 @@ class SpanningReservations:
             raise fault
         return refusal
 
-    async def _decide(  # noqa: PLR0913 - one step of an attempt
+    async def _decide(
         self, request: _Request, shares: dict[int, Lines], home: int, attempt: str, deadline_ms: int,
         held: dict[int, Answered],
     ) -> Outcome:  # fmt: skip
@@ -183,7 +194,7 @@ class SpanningReservations:
         )  # fmt: skip
         return await self._gateway.submit(home, command, request.key)
 
-    async def _first_or(  # noqa: PLR0913 - one step of an attempt
+    async def _first_or(
         self, request: _Request, home: int, shares: dict[int, Lines], attempt: str, refusal: Refused,
         held: dict[int, Answered],
     ) -> Outcome:  # fmt: skip
@@ -193,7 +204,14 @@ class SpanningReservations:
         """
         await self._abandon(held, attempt)
         command = ReserveTogether(
-            attempt, 0, (), shares[home], request.ttl_s, request.reference, request.partial, request.fingerprint
+            attempt,
+            0,
+            (),
+            shares[home],
+            request.ttl_s,
+            request.reference,
+            request.partial,
+            request.fingerprint,
         )
         outcome = await self._gateway.submit(home, command, request.key)
         if isinstance(outcome, Refused):
@@ -232,7 +250,7 @@ class SpanningReservations:
         home = await self._gateway.query(address.partition, query)
         return home if isinstance(home, Refused) else await self._joined(home)
 
-    async def pick(  # noqa: PLR0913 - what narrows a pick
+    async def pick(
         self,
         public_id: str,
         *,
@@ -315,7 +333,9 @@ class SpanningReservations:
         if not home.view.get("parts"):
             return Answered(_join([home.view]), home.replayed)
         address = _address(home)
-        fresh = await self._gateway.query(address.partition, ReadReservation(address.number, address.opened_at_ms))
+        fresh = await self._gateway.query(
+            address.partition, ReadReservation(address.number, address.opened_at_ms)
+        )
         view = fresh.view if isinstance(fresh, Answered) else home.view
         return Answered(_join([view, *await self._shares(home)]), home.replayed)
 

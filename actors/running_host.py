@@ -21,7 +21,7 @@ _log = structlog.get_logger()
 class RunningHost:
     """Starts and stops a host. `stop` keeps what was promised; `os.kill` does too, a little later."""
 
-    def __init__(  # noqa: PLR0913 - a host's surroundings
+    def __init__(
         self,
         host: Host,
         streams: Streams,
@@ -54,7 +54,12 @@ class RunningHost:
 
     async def start(self, address: str, port: int = 0) -> str:
         """Start to listen; return host:port. The host owns nothing until it is told to `take`."""
-        for loop in (self.host.committer.run(), self.snapshotter.run(), self.courier.run(), self.clockwork.run()):
+        for loop in (
+            self.host.committer.run(),
+            self.snapshotter.run(),
+            self.courier.run(),
+            self.clockwork.run(),
+        ):
             self.host.spawn(loop)
         self.address = f"{address}:{await self.lanes.start(address, port)}"
         return self.address

@@ -61,7 +61,9 @@ class Snapshotter:
             while True:
                 await host.sleep(_TICK_S)
                 waited_s += _TICK_S
-                is_quiet = host.in_flight == 0 or waited_s > _BUSY_INTERVALS * host.options.snapshot_interval_s
+                is_quiet = (
+                    host.in_flight == 0 or waited_s > _BUSY_INTERVALS * host.options.snapshot_interval_s
+                )
                 is_time = waited_s >= host.options.snapshot_interval_s and is_quiet
                 if is_time or self._tail() >= host.options.snapshot_entries:
                     break
@@ -117,7 +119,9 @@ class Snapshotter:
         retry_s = 0.05
         while images:
             images = [image for image in images if host.owned.get(image.owned.state.number) is image.owned]
-            epochs = {image.owned.state.number: (image.owned.epoch, image.seq, image.at_ms) for image in images}
+            epochs = {
+                image.owned.state.number: (image.owned.epoch, image.seq, image.at_ms) for image in images
+            }
             rows = Rows([], [], [])
             for image in images:
                 rows.lots.extend(image.rows.lots)
@@ -152,7 +156,9 @@ class Snapshotter:
         share = self._host.options.active_stocks_max // max(1, len(self._host.owned))
         if len(state.stocks) > share and not owned.queue:
             quiet = [
-                key for key, stock in state.stocks.items() if key not in owned.dirty_stocks and not stock.reservations
+                key
+                for key, stock in state.stocks.items()
+                if key not in owned.dirty_stocks and not stock.reservations
             ]
             for key in quiet[: len(state.stocks) - share]:
                 del state.stocks[key]

@@ -61,7 +61,7 @@ class Place:
 class Supervisor:
     """Watches `hosts` places and keeps `standbys` hosts ready."""
 
-    def __init__(  # noqa: PLR0913 - what there is to decide about placement
+    def __init__(
         self,
         launcher: Launcher,
         control: Control,
