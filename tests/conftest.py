@@ -1,7 +1,7 @@
 """Real servers for tests: one Postgres and one NATS for a whole run, started when a test first asks for them.
 
 Every test that asks for `postgres_url` finds a migrated database with `PARTITIONS` partitions and nothing
-else; every test that asks for `nats_url` finds no streams. The database is one for all: making one takes 0.8 s.
+else; every test that asks for `nats_url` finds no streams. All share the database: making one takes 0.8 s.
 """
 
 import asyncio
