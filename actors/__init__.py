@@ -1,1 +1,1 @@
-"""Who owns stock: hosts and their mailboxes, lanes to reach them, recovery, placement. Ray only in `ray_*` files."""
+"""Who owns stock: hosts and their mailboxes, lanes, recovery, placement. Ray only in `ray_*` files."""

@@ -1,7 +1,7 @@
 """Waking what rests: before a request is decided, everything it touches is loaded from the snapshots.
 
-A partition's requests are decided in the order they came: one that waits for a stock holds up those behind it,
-and what they need is loaded along with it.
+A partition's requests are decided in the order they came: one that waits for a stock holds up those behind
+it, and what they need is loaded along with it.
 """
 
 from __future__ import annotations
@@ -185,14 +185,13 @@ class Activator:
     def restore(self, recovery: Recovery) -> None:
         """Rebuild the state of partitions: snapshot rows, then the tail."""
         host = self._host
-        owned_by = {head.partition: host.owned.get(head.partition) for head in recovery.heads}
+        owned_by: dict[int, OwnedPartition] = {}
         for head in recovery.heads:
-            owned = owned_by[head.partition]
-            if owned is None or owned.epoch != head.epoch:
-                owned_by[head.partition] = None
-                continue
-            owned.state.seq = owned.snapshot_seq = head.snapshot_seq
-            owned.complete = head.snapshot_seq == 0
+            owned = host.owned.get(head.partition)
+            if owned is not None and owned.epoch == head.epoch:
+                owned_by[head.partition] = owned
+                owned.state.seq = owned.snapshot_seq = head.snapshot_seq
+                owned.complete = head.snapshot_seq == 0
         by_partition = _split(recovery)
         for number, (keys, rows) in by_partition.items():
             owned = owned_by.get(number)
@@ -203,18 +202,23 @@ class Activator:
             if owned is not None:
                 apply(owned.state, entry)
                 owned.note((entry,))
-        for head in recovery.heads:
-            owned = owned_by[head.partition]
-            if owned is not None:
-                owned.state.at_ms = max(owned.state.at_ms, head.at_ms)
-        for due in recovery.dues:
-            owned = owned_by.get(due.partition)
-            if owned is not None:
-                heapq.heappush(owned.state.due, (due.due_ms, (due.site, due.sku)))
-        for number, reservation, deadline_ms in recovery.tentative:
-            owned = owned_by.get(number)
-            if owned is not None and reservation not in owned.state.reservations:
-                owned.state.tentative[reservation] = deadline_ms
+        _restore_times(owned_by, recovery)
+
+
+def _restore_times(owned_by: dict[int, OwnedPartition], recovery: Recovery) -> None:
+    """Set the partitions' clocks, and what is due at stocks and reservations that rest."""
+    for head in recovery.heads:
+        owned = owned_by.get(head.partition)
+        if owned is not None:
+            owned.state.at_ms = max(owned.state.at_ms, head.at_ms)
+    for due in recovery.dues:
+        owned = owned_by.get(due.partition)
+        if owned is not None:
+            heapq.heappush(owned.state.due, (due.due_ms, (due.site, due.sku)))
+    for number, reservation, deadline_ms in recovery.tentative:
+        owned = owned_by.get(number)
+        if owned is not None and reservation not in owned.state.reservations:
+            owned.state.tentative[reservation] = deadline_ms
 
 
 def _split(recovery: Recovery) -> dict[int, tuple[list[StockKey], Rows]]:

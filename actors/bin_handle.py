@@ -53,10 +53,10 @@ class BinHandle:
         return await self._send(c.ReceiveStock(*self._place, quantity, lot, expires_at_ms, reference), key)
 
     async def reserve(
-        self, quantity: int, *, ttl_s: int | None = None, lot: str | None = None, reference: str | None = None,
-        partial: bool = False, key: str | None = None,
+        self, quantity: int, *, ttl_s: int | None = None, lot: str | None = None,
+        reference: str | None = None, partial: bool = False, key: str | None = None,
     ) -> Outcome:  # fmt: skip
-        """Reserve units of this bin: soft with `ttl_s`, hard without. The view's `id` names the reservation."""
+        """Reserve units of this bin: soft with `ttl_s`, hard without. The view has the reservation's `id`."""
         line = c.ReserveLine(self.site, self.sku, quantity, self.location, lot)
         return await self._send(c.ReserveStock((line,), ttl_s, reference, partial), key)
 

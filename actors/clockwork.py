@@ -98,7 +98,7 @@ class Clockwork:
         await self._peers.submit(number, command, f"{attempt} settled {number}")
 
     async def _activate(self, owned: OwnedPartition, reservation_number: int) -> None:
-        """Wake a share that only the snapshot knows, through the mailbox: an abandon that is refused does that."""
+        """Wake a share that only the snapshot knows, through the mailbox."""
         rows = await self._host.snapshots.load_reservation(owned.state.number, reservation_number)
         if not rows.reservations or not rows.reservations[0].open:
             owned.state.tentative.pop(reservation_number, None)
@@ -110,7 +110,7 @@ class Clockwork:
 
 
 def _due_keys(owned: OwnedPartition, now_ms: int, most: int) -> list[StockKey]:
-    """Take from the heap what is due and not done yet; a stock whose time was moved has another place there."""
+    """Take from the heap what is due and not done yet; a stock whose time moved has another place there."""
     due, state = owned.state.due, owned.state
     keys: list[StockKey] = []
     while due and due[0][0] <= now_ms and len(keys) < most:

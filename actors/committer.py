@@ -1,8 +1,8 @@
 """Group commit and the output gate.
 
 Whatever was decided while the last batch was being committed is the next batch: there is no timer. An answer
-waits in its batch and leaves when the batch is durable; one that made no entries waits until its owner is known
-to be the owner still.
+waits in its batch and leaves when the batch is durable; one that made no entries waits until its owner is
+known to be the owner still.
 """
 
 import asyncio
@@ -57,7 +57,7 @@ class CommitListener(Protocol):
         """Others own these partitions: take them out of the batches and turn their requests away."""
 
     def rewind(self, keys: frozenset[str], batches: list[Batch]) -> None:
-        """These keys happened long ago: take their partitions out of the batches and decide again from the ledger."""
+        """These keys happened long ago: take their partitions out of the batches, and decide them again."""
 
 
 class Committer:
@@ -151,7 +151,7 @@ class Committer:
                 retry_s = min(retry_s * 2, _RETRY_S_MAX)
 
     async def _check_ownership(self, batch: Batch) -> None:
-        """Let no answer go that rests on state alone before it is certain that nobody else has changed it since."""
+        """Let no answer go that rests on state alone until it is certain that nobody changed it since."""
         written = {entry.partition for entry in batch.entries}
         unwritten = {request.partition for request in batch.requests} - written
         if not unwritten:

@@ -1,7 +1,7 @@
 """The first answer to a key, worked out again from the ledger.
 
-An answer shows the state right after its command's entries, and the ledger rebuilds that state at any sequence
-number: so the answer need not be stored.
+An answer shows the state right after its command's entries, and the ledger rebuilds that state at any
+sequence number: so the answer need not be stored.
 """
 
 from actors.queries import Query
@@ -28,7 +28,7 @@ _SHOWS_RESERVATION = (
 
 
 async def first_answer(ledger: Ledger, command: Command | Query, first: Entry) -> View:
-    """Return what the caller of `command` was told when its entries, of which `first` is the first, were made.
+    """Return what the caller of `command` was told when its entries, from `first` on, were made.
 
     Raises Unavailable.
     """

@@ -6,8 +6,8 @@
     requests = [[id, partition, operation, key, fields], ...]
     replies  = [[id, status, answer], ...]                 `actors.requests.Status`
 
-`fields` is the command or query as an array, in the order of its named tuple. Everything is validated as it is
-decoded; what does not fit gets `Status.MALFORMED` and changes nothing.
+`fields` is the command or query as an array, in the order of its named tuple. Everything is validated as it
+is decoded; what does not fit gets `Status.MALFORMED` and changes nothing.
 """
 
 import hashlib
@@ -52,7 +52,7 @@ class FrameTooLarge(Exception):
 
 
 def decode_command(name: str, fields: msgspec.Raw) -> Command | Query:
-    """Return a command or query from its fields. Raises msgspec.MsgspecError or KeyError for what does not fit."""
+    """Return a command or query. Raises msgspec.MsgspecError or KeyError for what does not fit."""
     command: Command | Query = _decoders[name].decode(fields)
     return command
 

@@ -211,7 +211,7 @@ class LaneGateway:
             pending.future.set_exception(_late(pending))
 
     async def _reroute(self) -> None:
-        """Send again what waits at a host that is not the owner any more, as one that was stopped and replaced."""
+        """Send again what waits at a host that is not the owner any more, such as one that was replaced."""
         try:
             placements = await self._directory.placements()
         except Unavailable:

@@ -129,7 +129,7 @@ class Host:
                 self._repeat(request, remembered)
                 return
         outcome = decide(owned.state, request.command, self.clock(), key, request.fingerprint)
-        if type(outcome) is Refused:
+        if isinstance(outcome, Refused):
             self._settle(request, outcome)
         else:
             self._record(owned, outcome)
@@ -145,7 +145,7 @@ class Host:
         self.committer.open.entries += entries
 
     def _settle(self, request: Request, outcome: dict[str, Any] | Refused) -> None:
-        if type(outcome) is Refused:
+        if isinstance(outcome, Refused):
             request.status = Status.REFUSED
             request.encoded = encode(outcome)
             self.gauges.operations[request.name, outcome.code] += 1
@@ -257,7 +257,7 @@ class Host:
             self._turn_away(request, Status.MOVED)
 
     def rewind(self, keys: frozenset[str], batches: list[Batch]) -> None:
-        """Undo what was decided in the partitions of keys that are in the ledger already, and decide it again.
+        """Undo what was decided in the partitions of keys that are in the ledger, and decide it again.
 
         Nothing of it was committed or seen. The repeats among it are answered from the ledger this time.
         """
@@ -299,7 +299,7 @@ class Host:
     # Taking partitions over
 
     async def take(self, partitions: list[int], address: str) -> None:
-        """Claim partitions, recover them and serve them. Raises Unavailable: then some may be owned, none is served."""
+        """Claim partitions, recover, serve them. Raises Unavailable: some may be owned then, none served."""
         started = perf_counter()
         heads = await self.snapshots.claim(self.options.name, address, partitions, self.clock())
         for head in heads:

@@ -75,7 +75,7 @@ class HostLane(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Remember the transport."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is one by shape, not by class.
-        transport.set_write_buffer_limits(high=_WRITE_BUFFER_MAX)
+        self._transport.set_write_buffer_limits(high=_WRITE_BUFFER_MAX)
         self._server.lanes.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature

@@ -18,9 +18,9 @@ class Gateway(Protocol):
     def submit(self, partition: int, command: Command, key: str) -> Awaitable[Outcome]:
         """Send a command, at once and in order; the awaitable gives its outcome.
 
-        Two commands to one partition are decided in the order of their `submit` calls. A connection that breaks
-        is mended and the command sent again under its key, until the deadline. Raises Overloaded, Unavailable or
-        OutcomeUnknown when awaited.
+        Two commands to one partition are decided in the order of their `submit` calls. A connection that
+        breaks is mended and the command sent again under its key, until the deadline. Raises Overloaded,
+        Unavailable or OutcomeUnknown when awaited.
         """
 
     def query(self, partition: int, query: Query) -> Awaitable[Outcome]:
@@ -30,8 +30,10 @@ class Gateway(Protocol):
         """Have every host write its snapshots, so that the read model holds all that was answered before."""
 
     async def hosts(self) -> list[dict[str, Any]]:
-        """Return what each host says of itself, as plain values: host, pid, address, partitions, in_flight,
-        courier_lag, drift, recovery_ms, and `metrics`. Hosts that do not answer within 1 s are left out.
+        """Return what each host says of itself, as plain values.
+
+        They are host, pid, address, partitions, in_flight, courier_lag, drift, recovery_ms, and `metrics`.
+        Hosts that do not answer within 1 s are left out.
         """
 
 

@@ -1,4 +1,4 @@
-"""What may be asked of a host beside commands: reads, which wait for what they saw to be durable, and control."""
+"""What may be asked of a host beside commands: reads, which wait for what they saw to be durable."""
 
 from typing import NamedTuple
 

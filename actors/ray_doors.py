@@ -13,12 +13,12 @@ _TIMEOUT_S = 5.0
 
 
 async def doors() -> dict[str, Any] | None:
-    """Return the lane token, the number of partitions and the placements, from the first host that answers."""
+    """Return the lane token, the number of partitions and the placements, as a host that answers says."""
     for named in list_named_actors(all_namespaces=True):
         if named["namespace"] != NAMESPACE or not named["name"].startswith(ACTOR_PREFIX):
             continue
         try:
-            actor = ray.get_actor(named["name"], namespace=NAMESPACE)
+            actor: Any = ray.get_actor(named["name"], namespace=NAMESPACE)
             async with asyncio.timeout(_TIMEOUT_S):
                 answer: dict[str, Any] = await actor.doors.remote()
         except (RayError, TimeoutError, ValueError):

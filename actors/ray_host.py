@@ -1,4 +1,7 @@
-"""The Ray actor that hosts bins: a process for a `RunningHost`. Ray starts and ends it; no stock operation travels by Ray."""
+"""The Ray actor that hosts bins: a process for a `RunningHost`.
+
+Ray starts and ends it; no stock operation travels by Ray.
+"""
 
 import asyncio
 import os

@@ -10,6 +10,7 @@ from ray.exceptions import RayError
 
 from actors.outcomes import Unavailable
 from actors.ray_host import ACTOR_PREFIX, NAMESPACE, BuildHost, RemoteBinHost
+from actors.supervisor import HostProcess
 
 _log = structlog.get_logger()
 
@@ -38,7 +39,7 @@ class RayLauncher:
     async def launch(self, name: str) -> RayHostProcess:
         """Start a host that owns nothing. Raises Unavailable."""
         try:
-            actor = RemoteBinHost.options(
+            actor: Any = RemoteBinHost.options(
                 name=f"{ACTOR_PREFIX}{name}",
                 namespace=NAMESPACE,
                 scheduling_strategy="SPREAD",
@@ -47,19 +48,22 @@ class RayLauncher:
             async with asyncio.timeout(_START_TIMEOUT_S):
                 started = await actor.start.remote()
         except (RayError, TimeoutError, ValueError) as fault:
-            message = f"host {name} did not start: {str(fault).splitlines()[0] if str(fault) else type(fault).__name__}"
+            reason = str(fault).splitlines()[0] if str(fault) else type(fault).__name__
+            message = f"host {name} did not start: {reason}"
             raise Unavailable(message) from fault
         return RayHostProcess(name, started["address"], started["pid"], started["node"], actor)
 
-    async def kill(self, process: RayHostProcess) -> None:
+    async def kill(self, process: HostProcess) -> None:
         """End a host's process, dead or alive."""
+        assert isinstance(process, RayHostProcess)
         try:
             ray.kill(process.actor, no_restart=True)
         except RayError as fault:
             _log.info("kill_failed", host=process.name, fault=str(fault))
 
-    async def stop(self, process: RayHostProcess) -> None:
+    async def stop(self, process: HostProcess) -> None:
         """Let a host finish what it promised, and end its process."""
+        assert isinstance(process, RayHostProcess)
         try:
             async with asyncio.timeout(self._stop_timeout_s):
                 await process.actor.stop.remote()

@@ -52,7 +52,7 @@ class Request:
         request_id: int,
         partition: int,
         name: str,
-        command: Command | Query | Any,  # noqa: ANN401 - control requests carry plain values
+        command: Command | Query | None,
         key: str | None = None,
         fingerprint: int | None = None,
     ) -> None:
@@ -60,7 +60,8 @@ class Request:
         self.id = request_id
         self.partition = partition
         self.name = name
-        self.command = command
+        self.command: Any = command
+        """A command or query, by its name; None when the request cannot be understood."""
         self.key = key
         self.fingerprint = fingerprint
         self.status = Status.UNAVAILABLE

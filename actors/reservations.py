@@ -1,9 +1,9 @@
 """Reservations as the public sees them, whatever partitions their lines lie in.
 
-Lines in one partition are one command. Lines in several are held tentatively in all but one, the home partition;
-its entry then decides for all; the shares are confirmed after it. The caller is answered when the decision is
-durable: a crash before it leaves nothing (each owner asks the home partition when the deadline is over), one
-after it leaves everything.
+Lines in one partition are one command. Lines in several are held tentatively in all but one, the home
+partition; its entry then decides for all; the shares are confirmed after it. The caller is answered when the
+decision is durable: a crash before it leaves nothing (each owner asks the home partition when the deadline is
+over), one after it leaves everything.
 """
 
 import asyncio
@@ -274,7 +274,7 @@ class SpanningReservations:
         return await self._change(public_id, ExtendReservation(0, 0, ttl_s), key)
 
     async def _change(self, public_id: str, command: _Change, key: str) -> Outcome:
-        """Change a reservation wherever its units are. One that lies in a single partition is a single command."""
+        """Change a reservation wherever its units are. One in a single partition is a single command."""
         address = self._address_of(public_id)
         if address is None:
             return refused(Refusal.RESERVATION_NOT_FOUND)
@@ -287,7 +287,7 @@ class SpanningReservations:
     async def _change_shares(self, address: ReservationAddress, command: _Change, key: str) -> Outcome:
         """Change each share by its own command, under a key that follows from the caller's.
 
-        A repeat finishes what a crash left undone. Units of a quantity must lie in one share: they are one SKU's.
+        A repeat finishes what a crash left undone. Units of a quantity must lie in one share.
         """
         query = ReadReservation(address.number, address.opened_at_ms)
         home = await self._gateway.query(address.partition, query)

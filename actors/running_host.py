@@ -11,7 +11,7 @@ from actors.clockwork import Clockwork
 from actors.courier import Courier
 from actors.gateway import LaneGateway
 from actors.host import Host
-from actors.lane_server import LaneServer
+from actors.lane_server import Control, LaneServer
 from actors.snapshotter import Snapshotter
 from persistence.ports import Cursors, Directory, Streams
 
@@ -41,7 +41,7 @@ class RunningHost:
         self.clockwork = Clockwork(host, self.peers)
         self.address = ""
         self._node = node
-        controls = {
+        controls: dict[str, Control] = {
             "ping": self._ping,
             "take": self._take,
             "flush": self._flush,

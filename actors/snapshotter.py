@@ -1,8 +1,9 @@
 """Snapshots behind the ledger: dirty stocks and reservations only, a few partitions at a time.
 
-Rows are captured when a batch closes, so that they show the state at a known sequence number, and written when
-that batch is durable, so that a snapshot is never ahead of the ledger. While the host is busy, a snapshot waits:
-until the interval is over and the commits leave room, but never beyond `snapshot_entries` entries.
+Rows are captured when a batch closes, so that they show the state at a known sequence number, and written
+when that batch is durable, so that a snapshot is never ahead of the ledger. While the host is busy, a
+snapshot waits: until the interval is over and the commits leave room, but never beyond `snapshot_entries`
+entries.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The supervisor: keeps a host on every place, gives each its partitions, and replaces what dies.
 
-It decides when to try; that two hosts never both commit is the ledger's doing (`claimed` entries), not its own.
-A standby host is kept started and empty, so that a dead one is replaced without waiting for a process to start.
+It decides when to try; that two hosts never both commit is the ledger's doing (`claimed` entries), not its
+own. A standby host is kept started and empty, so that a dead one is replaced without waiting for a process.
 """
 
 import asyncio

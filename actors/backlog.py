@@ -1,0 +1,65 @@
+"""What is still to be broadcast: entries by partition, and the bins that they changed."""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+
+from actors.owned import OwnedPartition
+from engine.entries import Entry
+
+BinKey = tuple[int, str, str, str]
+"""(partition, site, sku, location)"""
+
+
+class Track:
+    """How far one partition's entries are broadcast."""
+
+    __slots__ = ("buffer", "committed_seq", "cursor", "is_behind", "owned")
+
+    def __init__(self, owned: OwnedPartition) -> None:
+        self.owned = owned
+        self.cursor = -1
+        """The last entry that the `LEDGER` stream has; -1 until it is known."""
+        self.committed_seq = owned.committed_seq
+        self.buffer: deque[Entry] = deque()
+        self.is_behind = True
+        """Whether entries after the cursor must be read from the ledger."""
+
+
+class ChangedBins:
+    """Bins whose state is still to be broadcast, the longest waiting first, each once."""
+
+    __slots__ = ("_first_seqs",)
+
+    def __init__(self) -> None:
+        self._first_seqs: dict[BinKey, int] = {}
+        """The first entry of each bin that its last broadcast does not include."""
+
+    def __len__(self) -> int:
+        return len(self._first_seqs)
+
+    def note(self, entries: Iterable[Entry]) -> None:
+        """Remember the bins that entries changed."""
+        first_seqs = self._first_seqs
+        for entry in entries:
+            if entry.sku is not None and entry.site is not None and entry.location is not None:
+                first_seqs.setdefault((entry.partition, entry.site, entry.sku, entry.location), entry.seq)
+
+    def take(self, most: int) -> dict[BinKey, int]:
+        """Take bins out, the longest waiting first."""
+        first_seqs = self._first_seqs
+        keys = [key for key, _ in zip(first_seqs, range(most), strict=False)]
+        return {key: first_seqs.pop(key) for key in keys}
+
+    def put_back(self, taken: dict[BinKey, int]) -> None:
+        """Put bins back whose broadcast failed, in front of the others."""
+        self._first_seqs = {**taken, **self._first_seqs, **taken}
+
+    def forget(self, partition: int) -> None:
+        """Forget a partition's bins: it has another owner, or starts over."""
+        gone = [key for key in self._first_seqs if key[0] == partition]
+        for key in gone:
+            del self._first_seqs[key]
+
+    def first_seqs(self) -> Iterator[tuple[int, int]]:
+        """Return (partition, first entry that is not broadcast) of each bin."""
+        return ((key[0], seq) for key, seq in self._first_seqs.items())
