@@ -1,4 +1,4 @@
-"""The shapes of answers, for the OpenAPI document. Answers are plain dicts from `engine.views`; tests hold them to this."""
+"""The shapes of answers, for the OpenAPI document: answers are plain dicts, and tests hold them to this."""
 
 import datetime as dt
 from typing import Any, Literal
@@ -209,7 +209,7 @@ class Explanation(Struct, kw_only=True):
 
 
 class BatchAnswer(Struct, kw_only=True):
-    """The result of each operation in order: its `status` with the fields of its answer, or of its problem."""
+    """The result of each operation in order: its `status` with the fields of its answer or problem."""
 
     results: list[dict[str, Any]]
 
@@ -249,7 +249,7 @@ class FieldError(Struct, kw_only=True):
 
 
 class ProblemDocument(Struct, kw_only=True):
-    """An RFC 9457 problem. Other members say what a caller needs to act, such as `requested` and `available`."""
+    """An RFC 9457 problem. Other members say what a caller needs to act, such as `reserved`."""
 
     type: str
     title: str

@@ -96,7 +96,7 @@ class Front:
         if endpoint is not None:
             await endpoint(scope, receive, send)
             return
-        # FastAPI matches the path as it was sent, so that a code may hold a slash; endpoints decode the segments.
+        # FastAPI matches the path as it was sent, so that a code may hold a slash; endpoints decode segments.
         await self._rest({**scope, "path": path, "root_path": ""}, receive, send)
 
     def stop(self) -> None:

@@ -1,8 +1,8 @@
 """Many operations in one request, decided in order, each with an outcome of its own.
 
-Operations on stock are sent one after the other without waiting: a partition decides them in that order. What goes
-through the reservations may touch several partitions, so everything sent before is waited for first; picks, releases
-and extensions of different reservations that take only what is theirs run together.
+Operations on stock are sent one after the other without waiting: a partition decides them in that order.
+What goes through the reservations may touch several partitions, so everything sent before is waited for
+first; picks, releases and extensions of different reservations that take only what is theirs run together.
 """
 
 import asyncio
@@ -48,7 +48,7 @@ class Batch:
         self._results = [{}] * len(raws)
         for index, raw in enumerate(raws):
             try:
-                operation = _OPERATION.decode(media, raw)  # type: ignore[arg-type]
+                operation = _OPERATION.decode(media, raw)
             except Problem as problem:
                 for error in problem.fields.get("errors", ()):
                     error["pointer"] = f"/operations/{index}{error['pointer']}"

@@ -76,9 +76,15 @@ class UnholdOperation(b.HoldBody, tag_field="op", tag="unhold", kw_only=True):
 
 OnReservation = PickOperation | ReleaseOperation | ExtendOperation
 OnStock = (
-    ReserveOperation | ReceiveOperation | PickStockOperation | MoveOperation | AdjustOperation | CountOperation
-    | HoldOperation | UnholdOperation
-)  # fmt: skip
+    ReserveOperation
+    | ReceiveOperation
+    | PickStockOperation
+    | MoveOperation
+    | AdjustOperation
+    | CountOperation
+    | HoldOperation
+    | UnholdOperation
+)
 Operation = OnReservation | OnStock
 
 

@@ -1,7 +1,8 @@
 """What callers send: one msgspec struct for each body, the only place where requests are validated.
 
-The same structs decode JSON and MessagePack on hot and other routes and in batches, and describe themselves in the
-OpenAPI document. Codes are 1-64 printable characters; texts have no control characters; quantities are whole units.
+The same structs decode JSON and MessagePack on hot and other routes and in batches, and describe themselves
+in the OpenAPI document. Codes are 1-64 printable characters; texts have no control characters; quantities
+are whole units.
 """
 
 import datetime as dt
@@ -115,7 +116,7 @@ class ReserveBody(Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class PickBody(Struct, forbid_unknown_fields=True, kw_only=True):
-    """A pick from a reservation. Nothing named means all of it; with `short_reason`, the rest is not there."""
+    """A pick from a reservation. Nothing named means all; with `short_reason`, the rest is not there."""
 
     quantity: QuantityOrNone | None = None
     sku: Sku | None = None
@@ -215,7 +216,7 @@ class AdjustBody(Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class CountBody(Struct, forbid_unknown_fields=True, kw_only=True):
-    """What a counter found; `seen_seq` is the bin's `seq` when it was counted, so that later movements are kept."""
+    """What a counter found when the bin showed `seen_seq`: movements after it are kept."""
 
     site: Site
     sku: Sku
@@ -252,6 +253,15 @@ class BatchBody(Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 Body = (
-    ReserveBody | PickBody | ReleaseBody | ExtendBody | ReceiveBody | PickStockBody | MoveBody | AdjustBody | CountBody
-    | HoldBody | BatchBody
-)  # fmt: skip
+    ReserveBody
+    | PickBody
+    | ReleaseBody
+    | ExtendBody
+    | ReceiveBody
+    | PickStockBody
+    | MoveBody
+    | AdjustBody
+    | CountBody
+    | HoldBody
+    | BatchBody
+)

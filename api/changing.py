@@ -30,9 +30,9 @@ class ChangeEndpoint(Endpoint):
         key = exchange.key = key_of(exchange.headers.get(b"idempotency-key"), self.edge)
         body = self._decode(sent, await exchange.body(self._bytes_max))
         outcome = await self._perform(body, key)
-        if type(outcome) is Refused:
+        if isinstance(outcome, Refused):
             raise problem_of_refusal(outcome)
-        return Answer(self._status, outcome[0], outcome[1])
+        return Answer(self._status, outcome.view, outcome.replayed)
 
     def count(self, outcome: str) -> None:
         """Count the operation."""
@@ -55,9 +55,9 @@ class ReservationEndpoint(Endpoint):
         data = await exchange.body(self.edge.body_bytes_max)
         body = self._empty if not data and self._empty is not None else self._decode(sent, data)
         outcome = await self._operations.on_reservation(exchange.path_text("id"), body, key)
-        if type(outcome) is Refused:
+        if isinstance(outcome, Refused):
             raise problem_of_refusal(outcome)
-        return Answer(200, outcome[0], outcome[1])
+        return Answer(200, outcome.view, outcome.replayed)
 
     def count(self, outcome: str) -> None:
         """Count the operation."""

@@ -4,27 +4,67 @@ from typing import Any
 
 ID = "0198f6a1-7c00-7012-8000-00000000002a"
 _LINE = {
-    "line": 0, "site": "berlin", "sku": "85123A", "quantity": 2, "requested": 2, "picked": 0, "released": 0,
-    "expired": 0, "short": 0, "allocations": [{"location": "A-01-2", "lot": None, "quantity": 2, "open": 2}],
-}  # fmt: skip
+    "line": 0,
+    "site": "berlin",
+    "sku": "85123A",
+    "quantity": 2,
+    "requested": 2,
+    "picked": 0,
+    "released": 0,
+    "expired": 0,
+    "short": 0,
+    "allocations": [{"location": "A-01-2", "lot": None, "quantity": 2, "open": 2}],
+}
 RESERVATION: dict[str, Any] = {
-    "id": ID, "state": "held", "reference": "order 1001", "expires_at": "2026-11-20T08:15:00.000Z", "lines": [_LINE],
-}  # fmt: skip
+    "id": ID,
+    "state": "held",
+    "reference": "order 1001",
+    "expires_at": "2026-11-20T08:15:00.000Z",
+    "lines": [_LINE],
+}
 BIN: dict[str, Any] = {
-    "site": "berlin", "sku": "85123A", "location": "A-01-2", "on_hand": 12, "reserved": 2, "held": 0, "available": 10,
+    "site": "berlin",
+    "sku": "85123A",
+    "location": "A-01-2",
+    "on_hand": 12,
+    "reserved": 2,
+    "held": 0,
+    "available": 10,
     "seq": 42,
     "lots": [{"lot": None, "on_hand": 12, "reserved": 2, "held": 0, "available": 10, "expires_on": None}],
-}  # fmt: skip
+}
 STOCK: dict[str, Any] = {
-    "site": "berlin", "sku": "85123A", "on_hand": 12, "reserved": 2, "held": 0, "available": 10, "seq": 42,
+    "site": "berlin",
+    "sku": "85123A",
+    "on_hand": 12,
+    "reserved": 2,
+    "held": 0,
+    "available": 10,
+    "seq": 42,
     "bins": [BIN],
-}  # fmt: skip
+}
 _ENTRY = {
-    "partition": 18, "seq": 42, "at": "2026-11-20T08:00:00.000Z", "kind": "stock_reserved", "key": "order-1001",
-    "site": "berlin", "sku": "85123A", "location": "A-01-2", "lot": None, "quantity": 2, "on_hand": 12, "reserved": 2,
-    "held": 0, "reservation": ID, "line": 0, "counterpart": None, "expires_on": None,
-    "expires_at": "2026-11-20T08:15:00.000Z", "reference": "order 1001", "reason": None,
-}  # fmt: skip
+    "partition": 18,
+    "seq": 42,
+    "at": "2026-11-20T08:00:00.000Z",
+    "kind": "stock_reserved",
+    "key": "order-1001",
+    "site": "berlin",
+    "sku": "85123A",
+    "location": "A-01-2",
+    "lot": None,
+    "quantity": 2,
+    "on_hand": 12,
+    "reserved": 2,
+    "held": 0,
+    "reservation": ID,
+    "line": 0,
+    "counterpart": None,
+    "expires_on": None,
+    "expires_at": "2026-11-20T08:15:00.000Z",
+    "reference": "order 1001",
+    "reason": None,
+}
 _BIN_OF = {"site": "berlin", "sku": "85123A", "location": "A-01-2"}
 _RESERVE = {"site": "berlin", "sku": "85123A", "quantity": 2, "ttl_s": 900, "reference": "order 1001"}
 
@@ -72,20 +112,36 @@ ANSWERS: dict[str, Any] = {
     "reserve": RESERVATION,
     "reservation": RESERVATION,
     "pick": {
-        **RESERVATION, "state": "picked",
-        "lines": [{**_LINE, "picked": 2, "allocations": [{"location": "A-01-2", "lot": None, "quantity": 2, "open": 0}]}],
+        **RESERVATION,
+        "state": "picked",
+        "lines": [
+            {
+                **_LINE,
+                "picked": 2,
+                "allocations": [{"location": "A-01-2", "lot": None, "quantity": 2, "open": 0}],
+            }
+        ],
     },
     "release": {
-        **RESERVATION, "state": "released",
+        **RESERVATION,
+        "state": "released",
         "lines": [
-            {**_LINE, "released": 2, "allocations": [{"location": "A-01-2", "lot": None, "quantity": 2, "open": 0}]}
+            {
+                **_LINE,
+                "released": 2,
+                "allocations": [{"location": "A-01-2", "lot": None, "quantity": 2, "open": 0}],
+            }
         ],
     },
     "extend": RESERVATION,
     "receive": BIN,
     "pick_stock": {
-        "site": "berlin", "sku": "85123A", "quantity": 2, "reference": None,
-        "allocations": [{"location": "A-01-2", "lot": None, "quantity": 2}], "bins": [BIN],
+        "site": "berlin",
+        "sku": "85123A",
+        "quantity": 2,
+        "reference": None,
+        "allocations": [{"location": "A-01-2", "lot": None, "quantity": 2}],
+        "bins": [BIN],
     },
     "move": {"from": BIN, "to": {**BIN, "location": "B-07-1"}},
     "adjust": BIN,
@@ -100,8 +156,13 @@ ANSWERS: dict[str, Any] = {
         "explanation": "12 on hand - 2 reserved - 0 held = 10 available",
         "reservations": [
             {
-                "id": ID, "reference": "order 1001", "location": "A-01-2", "lot": None, "quantity": 2,
-                "expires_at": "2026-11-20T08:15:00.000Z", "tentative": False,
+                "id": ID,
+                "reference": "order 1001",
+                "location": "A-01-2",
+                "lot": None,
+                "quantity": 2,
+                "expires_at": "2026-11-20T08:15:00.000Z",
+                "tentative": False,
             }
         ],
         "holds": [],
@@ -113,12 +174,15 @@ ANSWERS: dict[str, Any] = {
             {"status": 201, **BIN},
             {"status": 201, **RESERVATION},
             {
-                "type": "urn:binkeeper:problem:reservation_not_found", "title": "There is no such reservation",
-                "status": 404, "detail": "There is no such reservation.", "code": "reservation_not_found",
+                "type": "urn:binkeeper:problem:reservation_not_found",
+                "title": "There is no such reservation",
+                "status": 404,
+                "detail": "There is no such reservation.",
+                "code": "reservation_not_found",
             },
         ]
     },
     "status": {"hosts": [], "partitions": 256, "partitions_owned": 256, "courier_lag": 0, "drift": 0},
     "healthz": {"status": "ok"},
     "readyz": {"status": "ready", "hosts": 1, "partitions": 256},
-}  # fmt: skip
+}

@@ -1,7 +1,7 @@
 """One request and its answer, the same way for every route, hot or not, without a framework in between.
 
-An `Endpoint` is an ASGI application: it admits the request, has its subclass make the answer, turns whatever was
-raised into a problem, sends it and counts it.
+An `Endpoint` is an ASGI application: it admits the request, has its subclass make the answer, turns whatever
+was raised into a problem, sends it and counts it.
 """
 
 import asyncio
@@ -53,6 +53,12 @@ class Edge:
         """Once set, new requests are refused; those that are under way are answered."""
         self._prefix = os.urandom(12).hex()
         self._made = 0
+
+    def admit(self, authorization: bytes | None) -> None:
+        """Return when a request may go on. Raises Problem (401, 503)."""
+        if self.is_stopping:
+            raise stopping()
+        self.guard.admit(authorization)
 
     def fresh_id(self) -> str:
         """Return an id that no other process and no other request has: 96 random bits and a counter."""
@@ -153,9 +159,7 @@ class Endpoint:
         exchange = Exchange(scope, receive)
         try:
             if not self.is_open:
-                if edge.is_stopping:
-                    raise stopping()
-                edge.guard.admit(exchange.headers.get(b"authorization"))
+                edge.admit(exchange.headers.get(b"authorization"))
             if self.checks_accept:
                 exchange.wanted = media_wanted(exchange.headers.get(b"accept"))
             status, view, replayed, extra, content_type = await self.answer(exchange)
@@ -195,7 +199,7 @@ class Endpoint:
 
 
 def problem_of(error: BaseException, exchange: Exchange | None = None) -> Problem:
-    """Return the problem that an exception means; one that is not ours to raise is logged and told without detail."""
+    """Return the problem that an exception means; one of ours is logged, and told without detail."""
     if isinstance(error, Problem):
         return error
     if isinstance(error, Fault):

@@ -16,7 +16,7 @@ from prometheus_client.registry import Collector
 from api.meters import Meters
 
 API_METRICS = {
-    "binkeeper_operations": "operations that were asked for, by operation and outcome (done, replayed, or a code)",
+    "binkeeper_operations": "operations asked for, by operation and outcome (done, replayed, or a code)",
     "binkeeper_http_requests": "answered HTTP requests, by route and status",
     "binkeeper_http_request_seconds": "time from a request's headers to its answer, by route",
     "binkeeper_hosts": "hosts that answer",

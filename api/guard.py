@@ -11,7 +11,7 @@ _ADMITTED_MAX = 1_024
 
 
 class Guard:
-    """Admits requests that carry one of the tokens; `Basic` with the token as password serves browsers at /docs."""
+    """Admits requests with one of the tokens; `Basic` with it as the password serves browsers at /docs."""
 
     def __init__(self, tokens: Sequence[str]) -> None:
         self._tokens = [token.encode() for token in tokens if token]

@@ -22,7 +22,7 @@ class History:
         self._ids: dict[tuple[int, int], str] = {}
 
     async def page(self, partition: int, stock: StockKey, after_seq: int, limit: int) -> dict[str, Any]:
-        """Return `{items, next_cursor}`, oldest first; the cursor is the `after` of the next page, if there is one."""
+        """Return `{items, next_cursor}`, oldest first; the cursor is the `after` of the next page."""
         entries = await self._ledger.history(partition, stock, after_seq, limit + 1)
         items = [await self._item(entry) for entry in entries[:limit]]
         return {"items": items, "next_cursor": entries[limit - 1].seq if len(entries) > limit else None}
@@ -70,7 +70,7 @@ class History:
         return known
 
     async def _find_id(self, partition: int, number: int) -> tuple[str, bool]:
-        """Return the id of a reservation, and whether it stays: an undecided share has its own until it is confirmed."""
+        """Return a reservation's id, and whether it stays: a share has its own until it is confirmed."""
         first = (await self._ledger.of_reservation(partition, number, number))[0]
         own = reservation_id(partition, number, first.at_ms)
         detail = json.loads(first.detail) if first.detail else {}

@@ -1,4 +1,4 @@
-"""JSON and MessagePack: which one a request speaks and which one its answer shall be in, and the way to and fro.
+"""JSON and MessagePack: which one a request speaks, which one its answer shall be in, the way to and fro.
 
 What cannot be decoded becomes a problem that names the field by its JSON pointer.
 """
@@ -60,7 +60,7 @@ def media_sent(content_type: bytes | None, content_encoding: bytes | None = None
 
 
 def media_wanted(accept: bytes | None) -> Media | None:
-    """Return what an answer shall be written in, or None when the caller leaves it to us. Raises Problem (406)."""
+    """Return what an answer shall be written in, None when it is left to us. Raises Problem (406)."""
     try:
         return _WANTED[accept]
     except KeyError:
@@ -115,7 +115,7 @@ class Decoder(Generic[T]):
         except _UNDECODABLE as error:
             problem = _malformed(media, error)
         if problem.code != Code.MALFORMED_BODY:
-            # A wrong field is found before what comes after it is read: whether that can be decoded is seen here.
+            # A wrong field is found before the rest is read: whether that can be decoded is seen here.
             try:
                 (msgspec.json.decode if media is JSON else msgspec.msgpack.decode)(data)
             except _UNDECODABLE as error:

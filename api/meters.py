@@ -1,4 +1,4 @@
-"""What this process counts of itself: operations by outcome, and how long requests took. Cheap enough for hot routes."""
+"""What this process counts of itself, cheap enough for hot routes: operations by outcome, latencies."""
 
 from bisect import bisect_left
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The OpenAPI document: one for all routes, made from `api.routes` and the structs that validate and describe."""
+"""The OpenAPI document: one for all routes, made from `api.routes` and the structs that validate."""
 
 import re
 from typing import Any
@@ -17,15 +17,31 @@ _ANY = (Code.UNAVAILABLE, Code.INTERNAL_ERROR, Code.METHOD_NOT_ALLOWED)
 _GUARDED = (Code.TOKEN_MISSING, Code.TOKEN_INVALID, Code.STOPPING)
 _ANSWERING = (Code.NOT_ACCEPTABLE, Code.OVERLOADED)
 _CHANGING = (
-    Code.MALFORMED_BODY, Code.INVALID_IDEMPOTENCY_KEY, Code.MISSING_FIELD, Code.UNKNOWN_FIELD, Code.WRONG_TYPE,
-    Code.INVALID_VALUE, Code.BODY_TOO_LARGE, Code.UNSUPPORTED_MEDIA_TYPE, Code.OUTCOME_UNKNOWN,
-)  # fmt: skip
+    Code.MALFORMED_BODY,
+    Code.INVALID_IDEMPOTENCY_KEY,
+    Code.MISSING_FIELD,
+    Code.UNKNOWN_FIELD,
+    Code.WRONG_TYPE,
+    Code.INVALID_VALUE,
+    Code.BODY_TOO_LARGE,
+    Code.UNSUPPORTED_MEDIA_TYPE,
+    Code.OUTCOME_UNKNOWN,
+)
 _TITLES = {
-    400: "The body or a header cannot be read", 401: "A valid token is required", 404: "Not found",
-    405: "The method is not allowed", 406: "No acceptable content type", 409: "Refused by the state of the stock",
-    413: "The body is too large", 415: "The content type is not spoken", 422: "Understood, and not valid",
-    429: "Too much at once", 500: "An error on our side", 503: "Not available now", 504: "The outcome is not known",
-}  # fmt: skip
+    400: "The body or a header cannot be read",
+    401: "A valid token is required",
+    404: "Not found",
+    405: "The method is not allowed",
+    406: "No acceptable content type",
+    409: "Refused by the state of the stock",
+    413: "The body is too large",
+    415: "The content type is not spoken",
+    422: "Understood, and not valid",
+    429: "Too much at once",
+    500: "An error on our side",
+    503: "Not available now",
+    504: "The outcome is not known",
+}
 _WAITS = frozenset({429, 503})
 
 
@@ -60,8 +76,8 @@ def document() -> dict[str, Any]:
             "summary": "A real-time stock engine",
             "description": (
                 "Bodies are JSON, or MessagePack by `Content-Type` and `Accept: application/msgpack`. "
-                "Codes travel percent-encoded in paths. Quantities are whole units. An answer leaves when its "
-                "effect is durable."
+                "Codes travel percent-encoded in paths. Quantities are whole units. An answer leaves "
+                "when its effect is durable."
             ),
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
@@ -97,23 +113,33 @@ def _operation(route: Route) -> dict[str, Any]:
 def _parameters(route: Route) -> list[dict[str, Any]]:
     parameters: list[dict[str, Any]] = [
         {
-            "name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1, "maxLength": 64},
+            "name": name,
+            "in": "path",
+            "required": True,
+            "schema": {"type": "string", "minLength": 1, "maxLength": 64},
             "example": {"id": examples.ID, "site": "berlin", "sku": "85123A", "location": "A-01-2"}[name],
         }
         for name in re.findall(r"{(\w+)}", route.path)
-    ]  # fmt: skip
-    for parameter in route.query:
-        parameters.append(
-            {"name": parameter.name, "in": "query", "description": parameter.text, "schema": parameter.schema}
-        )
+    ]
+    parameters += [
+        {"name": parameter.name, "in": "query", "description": parameter.text, "schema": parameter.schema}
+        for parameter in route.query
+    ]
     if route.body is not None:
         parameters.append(
             {
-                "name": "Idempotency-Key", "in": "header", "example": "order-1001",
-                "description": "a repeat with the same key answers as the first time; made and returned when absent",
-                "schema": {"type": "string", "minLength": 1, "maxLength": KEY_LENGTH_MAX, "pattern": "^[!-~]+$"},
+                "name": "Idempotency-Key",
+                "in": "header",
+                "example": "order-1001",
+                "description": "a repeat is answered as the first time; made and returned when absent",
+                "schema": {
+                    "type": "string",
+                    "minLength": 1,
+                    "maxLength": KEY_LENGTH_MAX,
+                    "pattern": "^[!-~]+$",
+                },
             }
-        )  # fmt: skip
+        )
     return parameters
 
 
@@ -147,12 +173,15 @@ def _problem_response(status: int, codes: list[str]) -> dict[str, Any]:
         code: {
             "summary": MEANINGS[code].advice,
             "value": {
-                "type": TYPE_PREFIX + code, "title": MEANINGS[code].title, "status": status,
-                "detail": MEANINGS[code].title + ".", "code": code,
+                "type": TYPE_PREFIX + code,
+                "title": MEANINGS[code].title,
+                "status": status,
+                "detail": MEANINGS[code].title + ".",
+                "code": code,
             },
         }
         for code in codes
-    }  # fmt: skip
+    }
     schema = {"$ref": "#/components/schemas/ProblemDocument"}
     response: dict[str, Any] = {
         "description": f"{_TITLES[status]}: {', '.join(codes)}",
@@ -204,7 +233,8 @@ def _schemas() -> dict[str, Any]:
         schemas[name]["properties"]["delta"]["not"] = {"const": 0}
     tags = [tag for tag in schemas if tag.endswith("Operation")]
     schemas[b.BatchBody.__name__]["properties"]["operations"] = {
-        "type": "array", "maxItems": BATCH_OPERATIONS_MAX,
+        "type": "array",
+        "maxItems": BATCH_OPERATIONS_MAX,
         "items": {
             "oneOf": [{"$ref": f"#/components/schemas/{tag}"} for tag in tags],
             "discriminator": {
@@ -214,7 +244,7 @@ def _schemas() -> dict[str, Any]:
                 },
             },
         },
-    }  # fmt: skip
+    }
     schemas["ProblemDocument"]["additionalProperties"] = True
     return schemas
 

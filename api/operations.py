@@ -1,4 +1,4 @@
-"""From a body to its outcome: commands about stock go straight to their partition, the rest to the reservations.
+"""From a body to its outcome: commands about stock go to their partition, the rest to the reservations.
 
 The same functions serve the routes and the batch.
 """
@@ -103,7 +103,7 @@ class Operations:
         )
 
     def reserve_at_once(self, body: b.ReserveBody, key: str) -> Awaitable[Outcome] | None:
-        """Send a reservation whose lines lie in one partition; None, and nothing is sent, when they span several."""
+        """Send a reservation whose lines lie in one partition; None, nothing sent, when they do not."""
         lines = reserve_lines(body)
         partition = partition_of(lines[0].site, lines[0].sku, self._partitions)
         for line in lines[1:]:

@@ -7,8 +7,9 @@ from typing import Any
 from api.exchange import Answer, Edge, Endpoint, Exchange
 
 _STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #1b1f24 }
-h2 { margin-top: 2.5rem; text-transform: capitalize } code, pre { font: 13px/1.45 ui-monospace, monospace }
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem }
+h2 { margin-top: 2.5rem; text-transform: capitalize }
+code, pre { font: 13px/1.45 ui-monospace, monospace }
 details { border: 1px solid #d6dbe1; border-radius: 6px; margin: .5rem 0; padding: .4rem .8rem }
 summary { cursor: pointer } summary b { display: inline-block; min-width: 3.6rem; color: #0a5fb4 }
 pre { background: #f4f6f8; padding: .7rem; overflow-x: auto; border-radius: 4px }
@@ -48,15 +49,16 @@ def docs_page(document: dict[str, Any]) -> bytes:
     parts.append("<h2>schemas</h2>")
     for name, schema in sorted(document["components"]["schemas"].items()):
         parts.append(
-            f"<details id='{_escaped(name)}'><summary><code>{_escaped(name)}</code></summary>{_shown(schema)}</details>"
+            f"<details id='{_escaped(name)}'><summary><code>{_escaped(name)}</code></summary>"
+            f"{_shown(schema)}</details>"
         )
     return "".join(parts).encode()
 
 
 def _operation(path: str, method: str, operation: dict[str, Any]) -> str:
     parts = [
-        f"<details><summary><b>{method.upper()}</b> <code>{_escaped(path)}</code> {_escaped(operation['summary'])}",
-        "</summary>",
+        f"<details><summary><b>{method.upper()}</b> <code>{_escaped(path)}</code> ",
+        f"{_escaped(operation['summary'])}</summary>",
     ]
     if operation["parameters"]:
         rows = (

@@ -25,8 +25,8 @@ class Past:
     ) -> dict[str, Any] | Refused:
         """Return all bins of a SKU as they were, with `as_of: {seq, at}`.
 
-        Refused `stock_not_found` when nothing was ever recorded of the SKU. Raises Problem (422) when the instant
-        is none, lies in the future, or lies before the SKU's first entry. A lot's date is not told here.
+        Refused `stock_not_found` when nothing was ever recorded of the SKU. Raises Problem (422) when the
+        instant is none, lies in the future, or lies before the SKU's first entry. A lot's date is not told.
         """
         seq, at_ms = _asked_for(as_of)
         first = await self._ledger.history(partition, (site, sku), 0, 1)

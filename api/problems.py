@@ -5,8 +5,8 @@
     |-- of a refusal       `engine.refusals.Refusal`: the engine said no, nothing happened
     `-- of a fault         nothing happened (429, 503) or the outcome is unknown (504)
 
-A caller switches on `code`; `status` says what to do with it: 4xx change the request, 429 and 503 send it again
-after `Retry-After`, 504 send the same key again.
+A caller switches on `code`; `status` says what to do with it: 4xx change the request, 429 and 503 send it
+again after `Retry-After`, 504 send the same key again.
 """
 
 import math
@@ -21,7 +21,7 @@ TYPE_PREFIX = "urn:binkeeper:problem:"
 
 
 class Code(StrEnum):
-    """What is wrong with a request, or with the server, before the engine is asked. The names are permanent."""
+    """What is wrong with a request or with the server, before the engine is asked: permanent names."""
 
     MALFORMED_BODY = "malformed_body"
     MISSING_FIELD = "missing_field"

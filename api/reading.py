@@ -108,9 +108,7 @@ class Reads:
             cursor=cursor,
             limit=limit,
         )
-        headers = _next(
-            exchange, {**named, "limit": limit, "cursor": page["next_cursor"]}, page["next_cursor"]
-        )
+        headers = _next(exchange, dict(named, limit=limit, cursor=page["next_cursor"]), page["next_cursor"])
         return Answer(200, page, headers=headers)
 
     async def _as_it_was(self, site: str, sku: str, as_of: str) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Serves the application with uvicorn, and stops it in order.
 
-When the process is told to stop, new requests are refused with 503 while those under way are answered, for a bounded
-time; then the listening socket closes and the server returns.
+When the process is told to stop, new requests are refused with 503 while those under way are answered, for a
+bounded time; then the listening socket closes and the server returns.
 """
 
 import logging

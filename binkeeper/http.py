@@ -1,7 +1,7 @@
-"""The API as a process of its own: `python -m binkeeper.http`, with everything it needs in BINKEEPER_* variables.
+"""The API as a process of its own: `python -m binkeeper.http`, with its settings in BINKEEPER_* variables.
 
-It waits for Postgres and for the hosts, with back-off and not for ever, serves until SIGTERM or SIGINT, and tells
-`ready` or `failed` as one JSON line on stdout, as every child of the launcher does. Logs go to stderr.
+It waits for Postgres and for the hosts, with back-off and not for ever, serves until SIGTERM or SIGINT, and
+tells `ready` or `failed` as one JSON line on stdout, as every child of the launcher does. Logs go to stderr.
 """
 
 import asyncio
@@ -79,7 +79,7 @@ async def _serve(settings: Settings) -> None:
 
 
 async def _partitions(sessions: Sessions) -> int:
-    """Wait for a database with our schema, and return how many partitions it was made with. Raises StartError."""
+    """Wait for a migrated database and return how many partitions it has. Raises StartError."""
     deadline_s = time.monotonic() + _POSTGRES_S_MAX
     pause_s = _BACK_OFF_S[0]
     while True:
@@ -100,7 +100,7 @@ async def _partitions(sessions: Sessions) -> int:
 
 
 async def _hosts(gateway: LaneGateway) -> None:
-    """Wait until every partition has an owner that answers; after a while serve all the same, /readyz tells."""
+    """Wait until every partition has an owner that is ready; after a while serve all the same."""
     deadline_s = time.monotonic() + _HOSTS_S_MAX
     pause_s = _BACK_OFF_S[0]
     while time.monotonic() < deadline_s:

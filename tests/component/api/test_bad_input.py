@@ -59,7 +59,8 @@ async def test_a_body_nested_without_end_is_malformed(world: World) -> None:
     "quantity, code",
     [
         (0, "invalid_value"), (-1, "invalid_value"), (2**63, "invalid_value"), (2**53, "invalid_value"),
-        (1.5, "wrong_type"), (True, "wrong_type"), ("3", "wrong_type"), ([1], "wrong_type"), ({}, "wrong_type"),
+        (1.5, "wrong_type"), (True, "wrong_type"), ("3", "wrong_type"), ([1], "wrong_type"), ({},
+        "wrong_type"),
     ],
 )  # fmt: skip
 async def test_a_quantity_is_a_whole_number_of_units(
@@ -221,7 +222,8 @@ async def test_an_answer_that_nobody_wants_is_not_given(world: World) -> None:
 async def test_without_the_token_nothing_is_done_or_told(world: World, token: str | None) -> None:
     for method, path in (
         ("POST", "/v1/reservations"), ("POST", "/v1/batch"), ("GET", "/v1/stock"), ("GET", "/v1/stock/a/b"),
-        ("GET", "/metrics"), ("GET", "/openapi.json"), ("GET", "/docs"), ("GET", "/nowhere"), ("DELETE", "/v1/stock"),
+        ("GET", "/metrics"), ("GET", "/openapi.json"), ("GET", "/docs"), ("GET", "/nowhere"), ("DELETE",
+        "/v1/stock"),
         ("GET", "/v1/status"),
     ):  # fmt: skip
         reply = await world.ask(method, path, BIN if method == "POST" else None, token=token)
@@ -254,7 +256,8 @@ async def test_a_browser_may_send_the_token_as_a_password(world: World) -> None:
     [
         ("GET", "/v1/reservations", "POST"), ("DELETE", "/v1/reservations/x", "GET, HEAD"),
         ("PUT", "/v1/reservations/x/pick", "POST"), ("GET", "/v1/stock/receive", "POST"),
-        ("POST", "/v1/stock/a/b", "GET, HEAD"), ("PATCH", "/v1/batch", "POST"), ("POST", "/healthz", "GET, HEAD"),
+        ("POST", "/v1/stock/a/b", "GET, HEAD"), ("PATCH", "/v1/batch", "POST"),
+        ("POST", "/healthz", "GET, HEAD"),
     ],
 )  # fmt: skip
 async def test_a_wrong_method_is_told_the_right_one(

@@ -35,7 +35,8 @@ async def test_every_operation_is_carried_out_in_order_with_its_own_outcome(worl
         ],
     )
     assert [(result["status"], result.get("code")) for result in results] == [
-        (409, "insufficient_stock"), (201, None), (201, None), (200, None), (200, None), (200, None), (200, None),
+        (409, "insufficient_stock"), (201, None), (201, None), (200, None), (200, None), (200, None), (200,
+        None),
         (200, None), (409, "exceeds_held"), (404, "reservation_not_found"),
     ]  # fmt: skip
     assert results[1]["on_hand"] == 5
@@ -90,7 +91,8 @@ async def test_a_wrong_operation_touches_no_other(world: World) -> None:
         ],
     )
     assert [(result["status"], result.get("code")) for result in results] == [
-        (422, "invalid_value"), (201, None), (422, "invalid_value"), (422, "missing_field"), (422, "wrong_type"),
+        (422, "invalid_value"), (201, None), (422, "invalid_value"), (422, "missing_field"), (422,
+        "wrong_type"),
         (422, "unknown_field"), (422, "invalid_value"), (422, "missing_field"),
     ]  # fmt: skip
     pointers = [result["errors"][0]["pointer"] for result in results if "errors" in result]

@@ -17,8 +17,10 @@ CONTRACT = {
     "POST /v1/reservations", "GET /v1/reservations/{id}", "POST /v1/reservations/{id}/pick",
     "POST /v1/reservations/{id}/release", "POST /v1/reservations/{id}/extend", "POST /v1/stock/receive",
     "POST /v1/stock/pick", "POST /v1/stock/move", "POST /v1/stock/adjust", "POST /v1/stock/count",
-    "POST /v1/stock/hold", "POST /v1/stock/unhold", "GET /v1/stock/{site}/{sku}", "GET /v1/stock/{site}/{sku}/{location}",
-    "GET /v1/history/{site}/{sku}", "GET /v1/explain/{site}/{sku}", "GET /v1/stock", "POST /v1/batch", "GET /healthz",
+    "POST /v1/stock/hold", "POST /v1/stock/unhold", "GET /v1/stock/{site}/{sku}",
+    "GET /v1/stock/{site}/{sku}/{location}",
+    "GET /v1/history/{site}/{sku}", "GET /v1/explain/{site}/{sku}", "GET /v1/stock", "POST /v1/batch",
+    "GET /healthz",
     "GET /readyz", "GET /metrics", "GET /openapi.json", "GET /docs",
 }  # fmt: skip
 DOCUMENT = document()

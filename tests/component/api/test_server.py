@@ -58,13 +58,13 @@ async def test_it_serves_over_real_sockets(world: World) -> None:
 async def test_when_told_to_stop_it_answers_what_is_under_way_and_refuses_what_is_new(world: World) -> None:
     await world.stocked(5)
     world.gateway.gate = asyncio.Event()
+    world.gateway.arrived.clear()
     async with (
         _served(world) as (server, url, serving),
         httpx.AsyncClient(base_url=url, headers=HEADERS) as client,
     ):
         under_way = asyncio.create_task(client.post("/v1/reservations", json=BODY))
-        while not world.gateway.submitted[1:]:
-            await asyncio.sleep(0.01)
+        await world.gateway.arrived.wait()
         server.handle_exit(15, None)
         late = await client.post("/v1/reservations", json=BODY)
         assert (late.status_code, late.json()["code"]) == (503, "stopping")
@@ -84,13 +84,13 @@ async def test_when_told_to_stop_it_answers_what_is_under_way_and_refuses_what_i
 async def test_it_does_not_wait_for_ever_and_names_the_unknown(world: World) -> None:
     await world.stocked(5)
     world.gateway.gate = asyncio.Event()
+    world.gateway.arrived.clear()
     async with (
         _served(world, grace_s=0.2) as (server, url, serving),
         httpx.AsyncClient(base_url=url) as client,
     ):
         under_way = asyncio.create_task(client.post("/v1/reservations", json=BODY, headers=HEADERS))
-        while not world.gateway.submitted[1:]:
-            await asyncio.sleep(0.01)
+        await world.gateway.arrived.wait()
         server.handle_exit(15, None)
         await asyncio.wait_for(serving, 8)
         reply = await under_way

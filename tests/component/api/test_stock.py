@@ -5,7 +5,8 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.component.api.world import NOW_MS, World
+from engine.dates import rfc3339
+from tests.component.api.world import NOW_MS, World, skus_apart
 
 BIN = {"site": "berlin", "sku": "apple", "location": "A-1"}
 
@@ -163,11 +164,14 @@ async def test_a_cursor_that_is_not_ours_is_refused(world: World, cursor: str) -
 @pytest.mark.parametrize(
     "target",
     [
-        "/v1/stock?limit=0", "/v1/stock?limit=1001", "/v1/stock?limit=x", "/v1/stock?limit=-1", "/v1/stock?page=2",
+        "/v1/stock?limit=0", "/v1/stock?limit=1001", "/v1/stock?limit=x", "/v1/stock?limit=-1",
+        "/v1/stock?page=2",
         "/v1/stock?limit=1&limit=2", "/v1/stock?site=", "/v1/stock?site=%FF", "/v1/stock/a/b?asof=1",
-        "/v1/history/a/b?after=x", "/v1/history/a/b?after=-1", "/v1/history/a/b?limit=٣", "/v1/stock?limit=" + "9" * 5000,
+        "/v1/history/a/b?after=x", "/v1/history/a/b?after=-1", "/v1/history/a/b?limit=٣",
+        "/v1/stock?limit=" + "9" * 5000,
         "/v1/stock/a/b?as_of=", "/v1/stock/a/b?as_of=yesterday", "/v1/stock/a/b?as_of=2026-11-20",
-        "/v1/stock/a/b?as_of=2026-11-20T08:00:00", "/v1/stock/a/b?as_of=99999999999999999999", "/v1/stock/a/b?as_of=-1",
+        "/v1/stock/a/b?as_of=2026-11-20T08:00:00", "/v1/stock/a/b?as_of=99999999999999999999",
+        "/v1/stock/a/b?as_of=-1",
     ],
 )  # fmt: skip
 async def test_a_wrong_parameter_is_named(world: World, target: str) -> None:
@@ -200,8 +204,6 @@ async def test_history_shows_every_entry_with_its_reservation(world: World) -> N
 
 
 async def test_history_names_a_reservation_that_spans_partitions_by_its_one_id(world: World) -> None:
-    from tests.component.api.world import skus_apart
-
     skus = skus_apart()
     for sku in skus:
         await world.stocked(5, sku=sku)
@@ -223,8 +225,6 @@ async def test_explain_says_what_each_number_consists_of(world: World) -> None:
 
 
 def _instant(at_ms: int) -> str:
-    from engine.dates import rfc3339
-
     return rfc3339(at_ms)
 
 

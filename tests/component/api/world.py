@@ -1,4 +1,4 @@
-"""The whole product behind the API in one object: the real engine and memory storage, without hosts or lanes."""
+"""The product behind the API in one object: the real engine and memory storage, without hosts or lanes."""
 
 import asyncio
 import json
@@ -41,7 +41,7 @@ class InProcessGateway:
         self.now_ms = NOW_MS
         self.fault: Fault | None = None
         self.gate: asyncio.Event | None = None
-        self.submitted: list[tuple[int, Command, str]] = []
+        self.arrived = asyncio.Event()
         self.described: list[dict[str, Any]] = [
             {
                 "host": "host-0", "pid": 1, "address": "x:1", "partitions": PARTITIONS, "ready": PARTITIONS,
@@ -56,7 +56,7 @@ class InProcessGateway:
         ]  # fmt: skip
 
     def submit(self, partition: int, command: Command, key: str) -> asyncio.Future[Outcome]:
-        self.submitted.append((partition, command, key))
+        self.arrived.set()
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         if self.fault is not None:
             future.set_exception(self.fault)
@@ -124,7 +124,7 @@ class InProcessGateway:
 
 
 def _body_of(command: Command) -> object:
-    """What a repeat has in common with the first time: an attempt at a reservation differs from time to time."""
+    """What a repeat has in common with the first time: an attempt's own names differ."""
     return command.fingerprint if isinstance(command, ReserveTogether) else command
 
 
