@@ -20,6 +20,7 @@ from engine.refusals import Refusal, Refused, refused
 
 PAGE_DEFAULT = 100
 PAGE_MAX = 1_000
+_FILTERS: tuple[str, ...] = ("site", "sku", "location")
 
 
 class ReadEndpoint(Endpoint):
@@ -94,10 +95,8 @@ class Reads:
 
     async def bins(self, exchange: Exchange) -> Answer:
         """Return a page of bins."""
-        query = exchange.query("site", "sku", "location", "limit", "cursor")
-        named = {
-            name: checked_code(query[name], name) for name in ("site", "sku", "location") if name in query
-        }
+        query = exchange.query(*_FILTERS, "limit", "cursor")
+        named = {name: checked_code(query[name], name) for name in _FILTERS if name in query}
         limit = _whole(query, "limit", PAGE_DEFAULT, 1, PAGE_MAX)
         cursor = query.get("cursor")
         await self._gateway.flush()
@@ -108,7 +107,9 @@ class Reads:
             cursor=cursor,
             limit=limit,
         )
-        headers = _next(exchange, dict(named, limit=limit, cursor=page["next_cursor"]), page["next_cursor"])
+        headers = _next(
+            exchange, {**named, "limit": limit, "cursor": page["next_cursor"]}, page["next_cursor"]
+        )
         return Answer(200, page, headers=headers)
 
     async def _as_it_was(self, site: str, sku: str, as_of: str) -> dict[str, Any]:
