@@ -55,18 +55,18 @@ def stocked_lots(stock: Stock, lot_code: str) -> list[Lot]:
     return [lot for lot in lots if lot is not None and lot.on_hand]
 
 
-def known_expiry_ms(stock: Stock, location: str, lot_code: str) -> int | None:
+def known_expiry_ms(stock: Stock, lot_code: str) -> int | None:
     """Return when a lot expires, as far as it is known: a lot has one date, in whatever bin it turns up.
 
-    Where no bin has units of it any more, the bin at hand may remember.
+    Where no bin has units of it any more, the last one that had some remembers.
     """
     if lot_code == NO_LOT:
         return None
     for lot in stocked_lots(stock, lot_code):
         return lot.expires_at_ms
-    bin_ = stock.bins.get(location)
-    emptied = bin_.lots.get(lot_code) if bin_ is not None else None
-    return emptied.expires_at_ms if emptied is not None else None
+    found = [bin_.lots[lot_code] for bin_ in stock.bins.values() if lot_code in bin_.lots]
+    dated = [(lot.seq, lot.expires_at_ms) for lot in found if lot.expires_at_ms is not None]
+    return max(dated)[1] if dated else None
 
 
 def is_expired(stock: Stock, lot_code: str, now_ms: int) -> bool:

@@ -43,7 +43,7 @@ def receive(partition: Partition, command: ReceiveStock, draft: Draft) -> Refuse
         lot = NO_LOT if expires_at_ms is None else date_of_expiry(expires_at_ms)
     if lot != NO_LOT:
         if expires_at_ms is None:
-            expires_at_ms = known_expiry_ms(stock, command.location, lot)
+            expires_at_ms = known_expiry_ms(stock, lot)
         for known in stocked_lots(stock, lot):
             if known.expires_at_ms != expires_at_ms:
                 date = None if known.expires_at_ms is None else date_of_expiry(known.expires_at_ms)
@@ -163,7 +163,7 @@ def adjust(partition: Partition, command: AdjustStock, draft: Draft) -> Refused 
         draft.change(Kind.STOCK_UNHELD, stock, command.location, lot.code, part, reason=EXPIRED)
     draft.change(
         Kind.STOCK_ADJUSTED, stock, command.location, lot.code, command.delta, reason=command.reason,
-        expires_at_ms=known_expiry_ms(stock, command.location, lot.code),
+        expires_at_ms=known_expiry_ms(stock, lot.code),
     )  # fmt: skip
     return None
 
@@ -208,7 +208,7 @@ def count(partition: Partition, command: CountStock, draft: Draft) -> Refused | 
     detail = None if command.seen_seq is None else json.dumps({"seen_seq": command.seen_seq})
     draft.change(
         Kind.STOCK_COUNTED, stock, command.location, lot.code, variance, detail=detail,
-        expires_at_ms=known_expiry_ms(stock, command.location, lot.code),
+        expires_at_ms=known_expiry_ms(stock, lot.code),
     )  # fmt: skip
     return None
 
