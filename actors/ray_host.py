@@ -15,6 +15,8 @@ from actors.running_host import RunningHost
 NAMESPACE = "binkeeper"
 ACTOR_PREFIX = "binkeeper-"
 
+_EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - a person chose it; others are told the node's own address
+
 BuildHost = Callable[[str, dict[str, Any]], Awaitable[RunningHost]]
 """Makes a host with its adapters from a name and plain settings, in the process that it will live in."""
 
@@ -32,7 +34,9 @@ class BinHost:
         """Build the host and listen; return its address, pid and node."""
         if self._running is None:
             self._running = await self._build(self._name, self._settings)
-            await self._running.start(self._settings["lane_host"])
+            listen = self._settings["lane_host"]
+            advertised = ray.util.get_node_ip_address() if listen in _EVERYWHERE else None
+            await self._running.start(listen, advertised=advertised)
         return {
             "address": self._running.address,
             "pid": os.getpid(),

@@ -52,7 +52,7 @@ class RunningHost:
         if on_broken is not None:
             host.on_broken = on_broken
 
-    async def start(self, address: str, port: int = 0) -> str:
+    async def start(self, address: str, port: int = 0, *, advertised: str | None = None) -> str:
         """Start to listen; return host:port. The host owns nothing until it is told to `take`."""
         for loop in (
             self.host.committer.run(),
@@ -61,7 +61,7 @@ class RunningHost:
             self.clockwork.run(),
         ):
             self.host.spawn(loop)
-        self.address = f"{address}:{await self.lanes.start(address, port)}"
+        self.address = f"{advertised or address}:{await self.lanes.start(address, port)}"
         return self.address
 
     async def take(self, partitions: list[int]) -> None:
