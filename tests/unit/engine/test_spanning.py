@@ -1,0 +1,219 @@
+"""Reservations over several partitions: tentative shares, one decision, all or none."""
+
+import pytest
+
+from engine.commands import (
+    AbandonReservation,
+    ConfirmReservation,
+    ExtendReservation,
+    MoveStock,
+    PickReservation,
+    ReleaseReservation,
+    ReserveTentatively,
+    ReserveTogether,
+    SettleAttempt,
+)
+from engine.entries import Kind
+from engine.images import capture, restore
+from engine.refusals import Refusal
+from engine.state import Partition, Reservation
+from tests.unit.engine.desk import NOON_MS, SITE, SKU, Desk, named, reserve_line
+
+DEADLINE_MS = NOON_MS + 5_000
+HOME = 3
+
+
+def tentative(quantity: int, *, partial: bool = False, sku: str = SKU) -> ReserveTentatively:
+    return ReserveTentatively(
+        "attempt-1", HOME, DEADLINE_MS, (reserve_line(quantity, index=4, sku=sku),), "r", partial
+    )
+
+
+def together(quantity: int, *, partial: bool = False, ttl_s: int | None = None) -> ReserveTogether:
+    lines = (reserve_line(quantity, index=1),) if quantity else ()
+    return ReserveTogether("attempt-1", DEADLINE_MS, ((7, 12, NOON_MS),), lines, ttl_s, "r", partial)
+
+
+SETTLE = SettleAttempt("attempt-1", DEADLINE_MS)
+
+
+@pytest.fixture
+def share(desk: Desk) -> Reservation:
+    """A tentative share of three units."""
+    desk.receive(5)
+    (entry,) = desk.do(tentative(3))
+    return desk.partition.reservations[entry.seq]
+
+
+def test_a_tentative_share_holds_its_units(desk: Desk, share: Reservation) -> None:
+    assert desk.balance() == (5, 3, 0)
+    assert (share.attempt, share.home, share.deadline_ms) == ("attempt-1", (HOME, 0), DEADLINE_MS)
+    assert desk.partition.tentative == {share.number: DEADLINE_MS}
+    assert share.lines[0].index == 4
+
+
+def test_a_tentative_share_is_pending_for_everybody_else(desk: Desk, share: Reservation) -> None:
+    for command in (
+        PickReservation(*named(share), is_share=True),
+        ReleaseReservation(*named(share), is_share=True),
+        ExtendReservation(*named(share), 9, is_share=True),
+    ):
+        assert desk.code(command) == Refusal.RESERVATION_PENDING
+
+
+def test_a_reservation_that_spans_partitions_is_addressed_as_a_whole(desk: Desk, share: Reservation) -> None:
+    desk.do(ConfirmReservation(*named(share), 21))
+    for command in (
+        PickReservation(*named(share)),
+        ReleaseReservation(*named(share)),
+        ExtendReservation(*named(share), 9),
+    ):
+        assert desk.code(command) == Refusal.RESERVATION_SPANS
+
+
+def test_a_confirmed_share_is_a_reservation_like_others(desk: Desk, share: Reservation) -> None:
+    answer = desk.ask(ConfirmReservation(*named(share), 21, NOON_MS + 60_000))
+    assert (answer["tentative"], answer["home"], answer["state"]) == (False, (HOME, 21), "held")
+    assert (share.deadline_ms, share.expires_at_ms) == (None, NOON_MS + 60_000)
+    assert desk.partition.tentative == {}
+    assert desk.stock().due_ms == NOON_MS + 60_000
+    desk.do(PickReservation(*named(share), is_share=True))
+    assert share.state == "picked"
+
+
+def test_a_share_is_confirmed_once_however_often(desk: Desk, share: Reservation) -> None:
+    confirm = ConfirmReservation(*named(share), 21)
+    assert len(desk.do(confirm)) == 1
+    assert desk.do(confirm) == []
+    desk.do(PickReservation(*named(share), is_share=True))
+    assert desk.do(confirm) == []
+
+
+def test_a_share_is_not_confirmed_by_two_homes(desk: Desk, share: Reservation) -> None:
+    desk.do(ConfirmReservation(*named(share), 21))
+    assert desk.code(ConfirmReservation(*named(share), 22)) == Refusal.RESERVATION_RESOLVED
+
+
+def test_an_abandoned_share_gives_its_units_back(desk: Desk, share: Reservation) -> None:
+    (entry,) = desk.do(AbandonReservation(*named(share)))
+    assert (entry.kind, entry.reason) == (Kind.STOCK_RELEASED, "abandoned")
+    assert desk.balance() == (5, 0, 0)
+    assert desk.partition.tentative == {}
+    assert desk.do(AbandonReservation(*named(share))) == []
+
+
+def test_an_abandoned_share_is_never_confirmed(desk: Desk, share: Reservation) -> None:
+    desk.do(AbandonReservation(*named(share)))
+    refusal = desk.refusal(ConfirmReservation(*named(share), 21))
+    assert (refusal.code, refusal.fields["state"]) == (Refusal.RESERVATION_RESOLVED, "released")
+
+
+def test_a_confirmed_share_is_never_abandoned(desk: Desk, share: Reservation) -> None:
+    desk.do(ConfirmReservation(*named(share), 21))
+    assert desk.code(AbandonReservation(*named(share))) == Refusal.RESERVATION_RESOLVED
+    assert desk.balance() == (5, 3, 0)
+
+
+def test_a_share_that_moves_can_still_be_finished(desk: Desk, share: Reservation) -> None:
+    desk.do(MoveStock(SITE, SKU, "A-1", "A-2", 5))
+    assert desk.partition.tentative == {share.number: DEADLINE_MS}
+    desk.do(AbandonReservation(*named(share)))
+    assert desk.balance("A-2") == (5, 0, 0)
+
+
+def test_a_partial_share_of_nothing_is_refused(desk: Desk) -> None:
+    assert desk.code(tentative(3, partial=True)) == Refusal.INSUFFICIENT_STOCK
+
+
+def test_the_home_partition_decides_and_names_the_shares(desk: Desk) -> None:
+    desk.receive(5)
+    decided, reserved = desk.do(together(2, ttl_s=60), key="k1")
+    assert (decided.kind, decided.key, decided.span, decided.reservation) == (
+        Kind.ATTEMPT_DECIDED, "k1", 2, decided.seq,
+    )  # fmt: skip
+    assert reserved.reservation == decided.seq
+    reservation = desk.partition.reservations[decided.seq]
+    assert (reservation.parts, reservation.home, reservation.deadline_ms) == (((7, 12, NOON_MS),), None, None)
+    assert reservation.expires_at_ms == NOON_MS + 60_000
+    assert desk.partition.attempts == {"attempt-1": decided.seq}
+
+
+def test_a_home_without_lines_of_its_own_decides_too(desk: Desk) -> None:
+    answer = desk.ask(together(0))
+    assert (answer["lines"], answer["parts"]) == ([], ((7, 12, NOON_MS),))
+    assert desk.ask(SETTLE)["decided"] is True
+
+
+def test_a_shortage_at_home_decides_nothing(desk: Desk) -> None:
+    desk.receive(1)
+    assert desk.code(together(2)) == Refusal.INSUFFICIENT_STOCK
+    assert desk.partition.attempts == {}
+
+
+def test_a_partial_reservation_may_have_nothing_at_home(desk: Desk) -> None:
+    answer = desk.ask(together(2, partial=True))
+    assert [(line["requested"], line["quantity"]) for line in answer["lines"]] == [(2, 0)]
+    assert desk.partition.attempts == {"attempt-1": 1}
+
+
+def test_a_partial_reservation_that_has_nothing_anywhere_is_refused(desk: Desk) -> None:
+    command = together(2, partial=True)._replace(parts=())
+    assert desk.code(command) == Refusal.INSUFFICIENT_STOCK
+
+
+def test_a_decision_must_come_before_the_deadline(desk: Desk) -> None:
+    desk.receive(5)
+    desk.now_ms = DEADLINE_MS
+    refusal = desk.refusal(together(2))
+    assert (refusal.code, refusal.fields) == (Refusal.ATTEMPT_ABANDONED, {"attempt": "attempt-1"})
+    desk.now_ms = DEADLINE_MS - 1
+    desk.do(together(2))
+
+
+def test_an_attempt_cannot_be_settled_before_its_deadline(desk: Desk) -> None:
+    desk.now_ms = DEADLINE_MS - 1
+    assert desk.ask(SETTLE) == {"decided": False, "abandoned": False}
+    assert desk.ledger == []
+
+
+def test_an_attempt_that_is_settled_undecided_is_never_decided(desk: Desk) -> None:
+    desk.receive(5)
+    desk.now_ms = DEADLINE_MS
+    assert desk.ask(SETTLE) == {"decided": False, "abandoned": True}
+    assert desk.ledger[-1].kind == Kind.ATTEMPT_ABANDONED
+    desk.now_ms = NOON_MS
+    assert desk.code(together(2)) == Refusal.ATTEMPT_ABANDONED
+    assert desk.ask(SETTLE) == {"decided": False, "abandoned": True}
+    assert len(desk.ledger) == 2
+
+
+def test_any_later_entry_closes_an_attempt_without_one_of_its_own(desk: Desk) -> None:
+    desk.now_ms = DEADLINE_MS
+    desk.receive(5)
+    assert desk.ask(SETTLE) == {"decided": False, "abandoned": True}
+    assert len(desk.ledger) == 1
+
+
+def test_a_decided_attempt_is_settled_as_decided_for_ever(desk: Desk) -> None:
+    desk.receive(5)
+    desk.do(together(2, ttl_s=60))
+    for now_ms in (NOON_MS, DEADLINE_MS, DEADLINE_MS + 10**9):
+        desk.now_ms = now_ms
+        answer = desk.ask(SETTLE)
+        assert (answer["decided"], answer["abandoned"], answer["home_number"]) == (True, False, 2)
+        assert answer["expires_at_ms"] == NOON_MS + 60_000
+
+
+def test_tentative_shares_and_decisions_survive_recovery(desk: Desk, share: Reservation) -> None:
+    desk.do(together(1))
+    desk.do(ConfirmReservation(*named(share), 21))
+    desk.do(tentative(1))
+    original = desk.partition
+    rows = capture(original, original.stocks, original.reservations)
+    desk.partition = Partition(0)
+    desk.partition.seq, desk.partition.at_ms = original.seq, original.at_ms
+    restore(desk.partition, list(original.stocks), rows)
+    assert desk.partition.tentative == original.tentative
+    assert desk.partition.attempts == original.attempts
+    assert desk.partition.reservations[share.number].home == (HOME, 21)
+    assert desk.partition.reservations[3].parts == ((7, 12, NOON_MS),)
