@@ -12,18 +12,47 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from actors.owned import OwnedPartition
-from actors.queries import QUERY_NAMES, ReadReservation
+from actors.queries import QUERY_NAMES, ExplainStock, ReadBin, ReadReservation, ReadStock
 from actors.requests import Request
 from engine.apply import apply
-from engine.commands import CountStock, ExpireStock, ReserveStock, SettleAttempt, StockKey
+from engine.commands import (
+    AdjustStock,
+    CountStock,
+    ExpireStock,
+    HoldStock,
+    MoveStock,
+    PickStock,
+    ReceiveStock,
+    ReserveLine,
+    ReserveStock,
+    SettleAttempt,
+    StockKey,
+    UnholdStock,
+)
 from engine.images import LineRow, LotRow, ReservationRow, Rows, restore
 from engine.moving import count_needs_past
+from engine.state import NEVER_MS
 from engine.touching import reservation_number, stock_keys
 from persistence.ports import Recovery, Unavailable
 
 if TYPE_CHECKING:
     from actors.host import Host
 
+_OF_ONE_STOCK = frozenset(
+    {
+        ReserveLine,
+        ReceiveStock,
+        PickStock,
+        MoveStock,
+        AdjustStock,
+        HoldStock,
+        UnholdStock,
+        ReadBin,
+        ReadStock,
+        ExplainStock,
+    }
+)
+"""What touches the stock that it names, and nothing else: most of what comes."""
 _LOOK_AHEAD = 1_000
 """Queued requests whose stocks are loaded together."""
 _DRAIN_MAX = 500
@@ -53,11 +82,13 @@ class Activator:
         """Whether a request can be decided now. Expires what is due at the stocks it touches."""
         command = request.command
         if type(command) is ReserveStock and len(command.lines) == 1:
-            line = command.lines[0]
-            stock = owned.state.stocks.get((line.site, line.sku))
+            command = command.lines[0]
+        if type(command) in _OF_ONE_STOCK:
+            stock = owned.state.stocks.get((command.site, command.sku))
             if stock is None:
-                return owned.complete
-            if stock.due_ms > self._host.clock():
+                if owned.complete:
+                    return True
+            elif stock.due_ms == NEVER_MS or stock.due_ms > self._host.clock():
                 return True
         needs = Needs()
         self._collect(owned, request, needs)

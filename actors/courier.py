@@ -1,15 +1,15 @@
 """The courier: broadcasts what is committed, in order, at least once.
 
-For each partition it sends the entries after its cursor to `ledger.<partition>`, then the state of every bin that
-they changed to `stock.<site>.<sku>.<location>`. A bin's state is asked of the host like any other read, so that
-it is never ahead of the ledger. What was committed while the streams were away, or under another owner, is read
-from the ledger.
+For each partition it sends the entries after its cursor to `ledger.<partition>`, then the state of every bin
+that they changed to `stock.<site>.<sku>.<location>`. A bin's state is asked of the host like any other read,
+so that it is never ahead of the ledger. What was committed while the streams were away, or under another
+owner, is read from the ledger.
 
-Where to go on is known twice: the `LEDGER` stream itself tells the last entry that it holds, so that a stream that
-lost its tail gets it again; a durable cursor tells up to where the bins are broadcast as well.
+Where to go on is known twice: the `LEDGER` stream itself tells the last entry that it holds, so that a stream
+that lost its tail gets it again; a durable cursor tells up to where the bins are broadcast as well.
 
-The courier yields to commands. Entries travel hundreds to a message; bins cost a message each, and while the host
-is busy they get a share of its time and no more: then each message simply shows more changes at once.
+The courier yields to commands. Entries travel hundreds to a message; bins cost a message each, and while the
+host is busy they get a share of its time and no more: each message then shows more changes at once.
 """
 
 from __future__ import annotations
@@ -232,7 +232,7 @@ class Courier:
         return len(taken)
 
     async def _stock_messages(self, bins: list[BinKey]) -> list[Message]:
-        """Return the bins' states as of now, each committed; those of partitions that are lost are left out."""
+        """Return the bins' states as of now, each committed; lost partitions' are left out."""
         collector = _Collector(len(bins))
         requests = [
             Request(collector, index, number, "read_bin", ReadBin(site, sku, location))

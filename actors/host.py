@@ -48,6 +48,8 @@ class HostOptions:
     """Requests taken and not yet answered; more are refused at once."""
     key_window: int = 100_000
     """Newest command keys kept with their answers."""
+    recovered_keys: int = 20_000
+    """Newest command keys that a new owner starts with: those whose callers may still repeat them."""
     snapshot_interval_s: float = 5.0
     snapshot_entries: int = 100_000
     """Entries behind which a snapshot is never left, however busy the host is."""
@@ -304,7 +306,9 @@ class Host:
         heads = await self.snapshots.claim(self.options.name, address, partitions, self.clock())
         for head in heads:
             self.owned[head.partition] = OwnedPartition(head.partition, head.epoch)
-        recovery = await self.snapshots.recover(partitions, self.options.key_window)
+        recovery = await self.snapshots.recover(
+            partitions, min(self.options.recovered_keys, self.options.key_window)
+        )
         for entry in recovery.recent_keys:
             assert entry.key is not None
             if self.keys.get(entry.key) is None:

@@ -21,6 +21,12 @@ BuildHost = Callable[[str, dict[str, Any]], Awaitable[RunningHost]]
 """Makes a host with its adapters from a name and plain settings, in the process that it will live in."""
 
 
+def _node_address() -> str:
+    """Return the address by which other nodes of the cluster reach this one."""
+    address: str = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
+    return address
+
+
 class BinHost:
     """What the supervisor and `bin_at` may ask of a host by Ray."""
 
@@ -35,7 +41,7 @@ class BinHost:
         if self._running is None:
             self._running = await self._build(self._name, self._settings)
             listen = self._settings["lane_host"]
-            advertised = ray.util.get_node_ip_address() if listen in _EVERYWHERE else None
+            advertised = _node_address() if listen in _EVERYWHERE else None
             await self._running.start(listen, advertised=advertised)
         return {
             "address": self._running.address,

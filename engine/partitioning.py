@@ -34,10 +34,13 @@ def reservation_id(partition: int, number: int, opened_at_ms: int) -> str:
     """
     assert 0 <= partition < PARTITIONS_MAX
     assert 0 < number < 2**_NUMBER_BITS
-    high = (opened_at_ms & 0xFFFFFFFFFFFF) << 16 | 0x7000 | partition & 0xFFF
-    low = 0b10 << 62 | (partition >> 12) << _NUMBER_BITS | number
-    digits = f"{high:016x}{low:016x}"
-    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+    return "%08x-%04x-7%03x-%04x-%012x" % (  # noqa: UP031 - half the time of an f-string, on every reserve
+        opened_at_ms >> 16 & 0xFFFFFFFF,
+        opened_at_ms & 0xFFFF,
+        partition & 0xFFF,
+        0x8000 | (partition >> 12) << 10 | number >> 48,
+        number & 0xFFFFFFFFFFFF,
+    )
 
 
 def reservation_address(public_id: str) -> ReservationAddress | None:
