@@ -9,7 +9,7 @@ import structlog
 
 from actors.host import Host, HostOptions
 from actors.running_host import RunningHost
-from persistence.nats import NatsStreams
+from persistence.nats.streams import NatsStreams
 from persistence.postgres import (
     PostgresCursors,
     PostgresDirectory,

@@ -33,7 +33,7 @@ def start_ray(settings: Settings) -> None:
     """Start Ray on this machine, or join the cluster that the settings name."""
     import ray  # noqa: PLC0415 - 0.6 s, after the launcher was told that we are alive
 
-    quiet = {"namespace": "binkeeper", "log_to_driver": False, "configure_logging": False}
+    quiet: dict[str, Any] = {"namespace": "binkeeper", "log_to_driver": False, "configure_logging": False}
     if settings.ray_address is not None:
         ray.init(address=settings.ray_address, **quiet)
         return
@@ -156,7 +156,10 @@ def main() -> int:
         start_ray(settings)
         asyncio.run(run(settings))
     except Exception as fault:  # noqa: BLE001 - the launcher gets one line, the log the rest
-        tell(event="failed", text=f"supervisor: {str(fault).splitlines()[0] if str(fault) else type(fault).__name__}")
+        tell(
+            event="failed",
+            text=f"supervisor: {str(fault).splitlines()[0] if str(fault) else type(fault).__name__}",
+        )
         raise
     finally:
         import ray  # noqa: PLC0415
