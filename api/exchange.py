@@ -107,7 +107,7 @@ class Exchange:
     async def body(self, bytes_max: int) -> bytes:
         """Return the body. Raises Problem (413) and Disconnected."""
         declared = self.headers.get(b"content-length")
-        if declared is not None and len(declared) < 20 and int(declared) > bytes_max:
+        if declared is not None and declared.isdigit() and int(declared[:18]) > bytes_max:
             raise _too_large(bytes_max)
         message = await self.receive()
         if message["type"] != "http.request":

@@ -249,7 +249,8 @@ def problem_of_refusal(refused: Refused) -> Problem:
         detail = _DETAILS[refused.code].format_map(fields)
     except KeyError:
         detail = MEANINGS[refused.code].title + "."
-    problem = Problem(refused.code, detail)
+    is_soon = refused.code == Refusal.RESERVATION_PENDING
+    problem = Problem(refused.code, detail, headers=retry_after(1) if is_soon else ())
     problem.fields = fields
     return problem
 
