@@ -95,22 +95,43 @@ def token(
 def replay(
     file: Annotated[Path, typer.Argument(help="Sales as .csv or .csv.gz.")],
     opening_stock: Annotated[
-        int | None, typer.Option(help="Units of each SKU received first (default: enough for its sales).")
+        int | None,
+        typer.Option(min=0, help="Units of each SKU received first (default: enough for its sales)."),
     ] = None,
+    site: Annotated[
+        str | None, typer.Option(help="An empty site (default: one named after the file's content).")
+    ] = None,
+    url: Annotated[str | None, typer.Option(help="The server (default: the one of --home).")] = None,
+    token: Annotated[str | None, typer.Option(help="Its token (default: the one of --home).")] = None,
     home: Home = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the reconciliation as JSON.")] = False,
 ) -> None:
-    """Replay a sales file against the running server and print a reconciliation."""
+    """Replay a sales file against the running server and print a reconciliation.
+
+    Exit code 1 when the file cannot be read, the server stops answering, or the figures do not reconcile.
+    """
+    from rich.console import Console  # noqa: PLC0415
+
+    from binkeeper.client import Stopped, running_server  # noqa: PLC0415
+    from binkeeper.reconciliation import show  # noqa: PLC0415
     from binkeeper.replay import replay as run  # noqa: PLC0415
     from binkeeper.settings import Settings  # noqa: PLC0415
 
     try:
-        run(Settings.read(home=home), file, opening_stock=opening_stock, as_json=as_json)
-    except StartError as error:
+        address, secret = running_server(Settings.read(home=home), url, token)
+        progress_console = Console(stderr=True)
+        report = run(file, address, secret, opening_stock=opening_stock, site=site, console=progress_console)
+    except (StartError, Stopped) as error:
         raise _failure(error) from None
+    if as_json:
+        typer.echo(json.dumps(report.plain()))
+    else:
+        show(report, Console())
+    if not report.is_reconciled:
+        raise typer.Exit(1)
 
 
-def _failure(error: StartError) -> typer.Exit:
+def _failure(error: Exception) -> typer.Exit:
     """One line on stderr, exit code 1."""
     typer.echo(f"error: {error}", err=True)
     return typer.Exit(1)
