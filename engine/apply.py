@@ -256,6 +256,8 @@ def _count_open(open_at: dict[tuple[str, str], int], line: Line) -> None:
 def _line_of(reservation: Reservation, entry: Entry) -> Line:
     assert entry.line is not None, "an entry about reserved units names the line"
     lines = reservation.lines
+    if lines and lines[-1].index == entry.line:
+        return lines[-1]
     place = bisect_left(lines, entry.line, key=_INDEX)
     if place < len(lines) and lines[place].index == entry.line:
         return lines[place]

@@ -75,12 +75,17 @@ def choose(
         for candidate in bin_.lots.values():
             if lot is not None and candidate.code != lot:
                 continue
-            free = draft.available(stock, bin_.location, candidate)
+            if draft.balances:
+                free = draft.available(stock, bin_.location, candidate)
+            else:  # The same without the call: most commands choose once.
+                free = candidate.on_hand - candidate.reserved - candidate.held
             if free <= 0 or (candidate.expires_at_ms is not None and candidate.expires_at_ms <= now_ms):
                 continue
             places.append((bin_, candidate, free))
             available += free
-    if len(places) > 1:
+    if len(places) == 1:
+        return [(places[0][0].location, places[0][1].code, min(places[0][2], quantity))], available
+    if places:
         if strategy == "fewest":
             return _fewest(places, quantity), available
         order = STRATEGIES[strategy]
