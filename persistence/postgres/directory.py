@@ -21,7 +21,7 @@ class PostgresDirectory:
         return list(map(Placement._make, rows))
 
     async def partitions(self) -> int:
-        """Return how many partitions the database was created with. Raises Unavailable until it is migrated."""
+        """Return how many partitions there are. Raises Unavailable until the database is migrated."""
         try:
             async with self._sessions.session() as connection:
                 found = await connection.fetchval("SELECT count(*) FROM partition")

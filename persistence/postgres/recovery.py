@@ -3,6 +3,7 @@
 # ruff: noqa: S608 - statements are put together from our own columns' names; values travel as parameters
 
 from collections.abc import Iterable, Sequence
+from operator import itemgetter
 
 from engine.commands import StockKey
 from engine.entries import Entry
@@ -22,15 +23,17 @@ WHERE number = ANY($1::int[])
 ORDER BY number
 """
 
-# The sub-select's own order keeps the planner at one range of the primary key for each partition.
+# The sub-select's own order keeps the planner at one range of the primary key for each partition. The rows come
+# in order without being promised to; Python's sort of what is sorted already costs next to nothing.
 _TAIL = f"""\
-SELECT tail.* FROM (SELECT number, snapshot_seq FROM partition WHERE number = ANY($1::int[])) AS owned
+SELECT tail.* FROM (
+    SELECT number, snapshot_seq FROM partition WHERE number = ANY($1::int[]) ORDER BY number
+) AS owned
 CROSS JOIN LATERAL (
     SELECT {_ENTRY_COLUMNS} FROM ledger
     WHERE ledger.partition = owned.number AND seq > owned.snapshot_seq
     ORDER BY seq
 ) AS tail
-ORDER BY tail.partition, tail.seq
 """
 
 _KEYED_BEFORE = f"""\
@@ -60,7 +63,6 @@ SELECT partition, site, sku, min(due_ms) FROM (
         AND reservation.open > 0 AND line.open > 0
 ) AS due
 GROUP BY partition, site, sku
-ORDER BY partition, site, sku
 """
 
 _TENTATIVE = """\
@@ -69,6 +71,12 @@ WHERE partition = ANY($1::int[]) AND deadline_ms IS NOT NULL AND open > 0
 ORDER BY partition, number
 """
 
+_SETTINGS = "SET LOCAL work_mem = '64MB'; SET LOCAL enable_memoize = off; SET LOCAL jit = off"
+"""Sorts and joins stay in memory. Remembering inner rows is of no use where none comes twice."""
+
+_PLACE = itemgetter(Entry._fields.index("partition"), Entry._fields.index("seq"))
+_AGE = itemgetter(Entry._fields.index("at_ms"), Entry._fields.index("partition"), Entry._fields.index("seq"))
+
 _SPARSE = 8
 """Keyed entries are looked for among this many times as many entries."""
 
@@ -76,15 +84,18 @@ _SPARSE = 8
 async def read_recovery(connection: Connection, partitions: Sequence[int], recent_keys: int) -> Recovery:
     """Read all of it on a session that sees one instant."""
     owned = sorted(set(partitions))
+    await connection.execute(_SETTINGS)
     heads = [Head._make(row) for row in await connection.fetch(_HEADS, owned)]
     tail = list(map(Entry._make, await connection.fetch(_TAIL, owned)))
+    tail.sort(key=_PLACE)
     snapshot_seqs = {head.partition: head.snapshot_seq for head in heads}
     named = {
         (entry.partition, entry.reservation)
         for entry in tail
         if entry.reservation is not None and entry.reservation <= snapshot_seqs[entry.partition]
     }
-    touched = sorted({*_stocks_of(tail), *await _stocks_of_changed(connection, tail, named)})
+    touched = _stocks_of(tail)
+    touched.update(await _stocks_of_changed(connection, tail, named))
     rows = await read_stocks(connection, touched, named)
     resting = {(row[0], (row[1], row[2])): row[3] for row in await connection.fetch(_DUES, owned)}
     for stock in touched:
@@ -92,7 +103,7 @@ async def read_recovery(connection: Connection, partitions: Sequence[int], recen
     return Recovery(
         heads=heads,
         tail=tail,
-        stocks=touched,
+        stocks=list(touched),
         rows=rows,
         recent_keys=await _recent_keys(connection, owned, tail, recent_keys),
         dues=[Due(partition, *stock, due_ms) for (partition, stock), due_ms in resting.items()],
@@ -100,9 +111,9 @@ async def read_recovery(connection: Connection, partitions: Sequence[int], recen
     )
 
 
-def _stocks_of(tail: Iterable[Entry]) -> set[tuple[int, StockKey]]:
+def _stocks_of(tail: Iterable[Entry]) -> dict[tuple[int, StockKey], None]:
     return {
-        (entry.partition, (entry.site, entry.sku))
+        (entry.partition, (entry.site, entry.sku)): None
         for entry in tail
         if entry.site is not None and entry.sku is not None
     }
@@ -110,7 +121,7 @@ def _stocks_of(tail: Iterable[Entry]) -> set[tuple[int, StockKey]]:
 
 async def _stocks_of_changed(
     connection: Connection, tail: Iterable[Entry], named: set[Number]
-) -> set[tuple[int, StockKey]]:
+) -> dict[tuple[int, StockKey], None]:
     """Return where reservations are open that the tail changes without touching stock: some end sooner."""
     changed = {
         (entry.partition, entry.reservation)
@@ -118,10 +129,10 @@ async def _stocks_of_changed(
         if entry.sku is None and entry.reservation is not None
     } & named
     if not changed:
-        return set()
+        return {}
     arrays = [partition for partition, _ in changed], [number for _, number in changed]
     rows = await connection.fetch(_STOCKS_OF_RESERVATIONS, *arrays)
-    return {(row[0], (row[1], row[2])) for row in rows}
+    return {(row[0], (row[1], row[2])): None for row in rows}
 
 
 async def _recent_keys(
@@ -133,5 +144,5 @@ async def _recent_keys(
         share = -((len(keyed) - limit) // len(owned)) if owned else 0
         rows = await connection.fetch(_KEYED_BEFORE, owned, share, share * _SPARSE)
         keyed.extend(map(Entry._make, rows))
-    keyed.sort(key=lambda entry: (entry.at_ms, entry.partition, entry.seq))
+    keyed.sort(key=_AGE)
     return keyed[-limit:] if limit else []

@@ -52,7 +52,6 @@ LINE_COLUMNS = ", ".join(f"reservation_line.{name}" for name in LineRow._fields)
 _LOTS = f"""\
 SELECT {LOT_COLUMNS} FROM unnest($1::text[], $2::text[]) AS wanted (site, sku)
 JOIN stock_lot USING (site, sku)
-ORDER BY partition, site, sku, location, lot
 """
 _OPEN_NUMBERS = """\
 SELECT DISTINCT partition, number
