@@ -50,8 +50,7 @@ class Batch:
             try:
                 operation = _OPERATION.decode(media, raw)
             except Problem as problem:
-                for error in problem.fields.get("errors", ()):
-                    error["pointer"] = f"/operations/{index}{error['pointer']}"
+                place_in_batch(problem, index)
                 self._refuse(index, "invalid", problem)
                 continue
             # A caller's key has no space in it, so that a derived one meets no other.
@@ -133,6 +132,13 @@ class Batch:
         self.is_replayed = False
         self._results[index] = problem.body()
         self._edge.meters.count_operation(name, problem.code)
+
+
+def place_in_batch(problem: Problem, index: int) -> None:
+    """Let the pointers of a problem with one operation point into the batch."""
+    for error in problem.fields.get("errors", ()):
+        error["pointer"] = f"/operations/{index}{error['pointer']}"
+        problem.detail = f"{error['pointer']}: {error['detail']}"
 
 
 async def run_batch(operations: Operations, edge: Edge, exchange: Exchange, data: bytes) -> Answer:

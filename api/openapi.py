@@ -130,7 +130,6 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
             {
                 "name": "Idempotency-Key",
                 "in": "header",
-                "example": "order-1001",
                 "description": "a repeat is answered as the first time; made and returned when absent",
                 "schema": {
                     "type": "string",

@@ -40,7 +40,12 @@ class Route(NamedTuple):
         return "server" if not self.path.startswith("/v1/") or self.name == "status" else "stock"
 
 
-_CODE: dict[str, object] = {"type": "string", "minLength": 1, "maxLength": 64}
+_CODE: dict[str, object] = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": 64,
+    "pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f\\u2028\\u2029]*$",
+}
 _AS_OF = Parameter(
     "as_of", "an RFC 3339 instant or a sequence number: the stock as it was then", {"type": "string"}
 )
