@@ -79,6 +79,7 @@ class Committer:
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
+        self._passed = asyncio.Event()
         self.open = Batch()
         self.is_committing = False
 
@@ -97,6 +98,11 @@ class Committer:
         """Wait until everything decided so far is durable and answered."""
         await self._idle.wait()
 
+    async def passed(self) -> None:
+        """Wait until the batch that is on its way, if there is one, has ended."""
+        if self.is_committing:
+            await self._passed.wait()
+
     async def run(self) -> None:
         """Commit batches until cancelled."""
         while True:
@@ -106,8 +112,10 @@ class Committer:
                 batch, self.open = self.open, Batch()
                 self._listener.closing(batch)
                 self.is_committing = True
+                self._passed.clear()
                 await self._commit(batch)
                 self.is_committing = False
+                self._passed.set()
             if not self._wake.is_set():
                 self._idle.set()
 
@@ -157,14 +165,17 @@ class Committer:
         if not unwritten:
             return
         epochs = self._listener.epochs_of(unwritten)
+        if len(epochs) < len(unwritten):
+            given_up = frozenset(unwritten - epochs.keys())  # While the batch was on its way.
+            self._listener.lose(given_up, [batch])
         retry_s = _RETRY_S_FIRST
-        while True:
+        while epochs:
             try:
                 lost = await self._snapshots.lost(epochs)
             except Unavailable:
                 await self._sleep(retry_s)
                 retry_s = min(retry_s * 2, _RETRY_S_MAX)
             else:
-                break
-        if lost:
-            self._listener.lose(lost, [batch, self.open])
+                if lost:
+                    self._listener.lose(lost, [batch, self.open])
+                return

@@ -162,7 +162,7 @@ class Courier:
         room = _ENTRIES_PER_ROUND
         for number in chosen:
             track = self._tracks[number]
-            if room <= 0:
+            if room <= 0 or track.cursor < 0:  # One that was taken over meanwhile starts anew.
                 self._pending[number] = None
                 continue
             entries = await self._entries_after_cursor(track, min(room, _ENTRIES_PER_MESSAGE))

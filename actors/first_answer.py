@@ -7,7 +7,9 @@ sequence number: so the answer need not be stored.
 from actors.queries import Query
 from engine.apply import apply_filtered
 from engine.commands import (
+    AbandonReservation,
     Command,
+    ConfirmReservation,
     CountStock,
     ExtendReservation,
     PickReservation,
@@ -15,6 +17,7 @@ from engine.commands import (
     ReserveStock,
     ReserveTentatively,
     ReserveTogether,
+    SettleAttempt,
 )
 from engine.entries import EFFECTS, Entry
 from engine.state import Bin, Lot, Partition, Stock
@@ -23,7 +26,8 @@ from persistence.ports import Ledger
 
 _PAGE = 5_000
 _SHOWS_RESERVATION = (
-    ReserveStock, ReserveTentatively, ReserveTogether, ExtendReservation, PickReservation, ReleaseReservation,
+    ReserveStock, ReserveTentatively, ReserveTogether, ConfirmReservation, AbandonReservation,
+    ExtendReservation, PickReservation, ReleaseReservation,
 )  # fmt: skip
 
 
@@ -34,7 +38,10 @@ async def first_answer(ledger: Ledger, command: Command | Query, first: Entry) -
     """
     last_seq = first.seq + first.span - 1
     partition = Partition(first.partition)
-    if isinstance(command, _SHOWS_RESERVATION):
+    entries = [first]
+    if isinstance(command, SettleAttempt):
+        apply_filtered(partition, first)
+    elif isinstance(command, _SHOWS_RESERVATION):
         assert first.reservation is not None
         entries = await ledger.of_reservation(first.partition, first.reservation, last_seq)
         for entry in entries:

@@ -24,7 +24,7 @@ from actors.owned import OwnedPartition
 from actors.queries import QUERY_NAMES, ExplainStock, Query, ReadBin, ReadReservation, ReadStock
 from actors.requests import Request, Status
 from engine.apply import apply
-from engine.commands import ExpireStock
+from engine.commands import ExpireStock, ReserveTogether
 from engine.decide import decide
 from engine.entries import Entry
 from engine.refusals import Refusal, Refused, refused
@@ -133,6 +133,8 @@ class Host:
         outcome = decide(owned.state, request.command, self.clock(), key, request.fingerprint)
         if isinstance(outcome, Refused):
             self._settle(request, outcome)
+            if type(request.command) is ReserveTogether:
+                return  # It was this attempt that was refused; the next one has the same key.
         else:
             self._record(owned, outcome)
             self._settle(request, answer(owned.state, request.command, outcome))
@@ -231,6 +233,7 @@ class Host:
                 owned.committed_seq = entry.seq
         for request in batch.requests:
             self._finish(request)
+        self.keys.trim(self.in_flight)
         for listener in self.on_committed:
             listener(batch)
 
@@ -268,6 +271,10 @@ class Host:
             request.partition for batch in batches for request in batch.requests if request.key in keys
         }
         assert partitions, "a key is taken that nobody asked for"
+        given_up = frozenset(partitions - self.owned.keys())  # While the batch was on its way.
+        if given_up:
+            self.lose(given_up, batches)
+            partitions -= given_up
         requests: dict[int, list[Request]] = {number: [] for number in partitions}
         for batch in batches:
             for request in batch.without(partitions):
@@ -303,16 +310,17 @@ class Host:
     async def take(self, partitions: list[int], address: str) -> None:
         """Claim partitions, recover, serve them. Raises Unavailable: some may be owned then, none served."""
         started = perf_counter()
+        again = frozenset(partitions) & self.owned.keys()
+        if again:  # Nothing that was decided before the claim may be told after it.
+            self.lose(again, [self.committer.open])
+            await self.committer.passed()
         heads = await self.snapshots.claim(self.options.name, address, partitions, self.clock())
         for head in heads:
             self.owned[head.partition] = OwnedPartition(head.partition, head.epoch)
         recovery = await self.snapshots.recover(
             partitions, min(self.options.recovered_keys, self.options.key_window)
         )
-        for entry in recovery.recent_keys:
-            assert entry.key is not None
-            if self.keys.get(entry.key) is None:
-                self.keys.remember(entry.key, Remembered(entry.fingerprint, Status.ANSWERED, None, entry))
+        self.keys.recall(reversed(recovery.recent_keys))
         self._install(recovery)
         self.gauges.recovery_ms = (perf_counter() - started) * 1000
 
@@ -323,6 +331,8 @@ class Host:
             owned = self.owned.get(head.partition)
             if owned is not None and owned.epoch == head.epoch:
                 self._open(owned, head)
+            elif owned is not None:
+                self.lose(frozenset({head.partition}), [])
 
     def _open(self, owned: OwnedPartition, head: Head) -> None:
         assert owned.state.seq == head.seq, "the ledger has a gap"

@@ -1,9 +1,12 @@
 """The newest command keys with their first answers: what makes most repeats cheap.
 
-A repeat that is older than the window meets the ledger's unique index instead (`actors.host`).
+The key of a command that is still in flight is never forgotten, however small the window: only so can a batch
+not have a key twice. A repeat that is older than the window meets the ledger's unique index instead
+(`actors.host`).
 """
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from actors.requests import Status
@@ -20,7 +23,7 @@ class Remembered(NamedTuple):
 
 
 class KeyWindow:
-    """First answers by key, bounded: the oldest leaves first."""
+    """First answers by key, bounded: the oldest leaves first, when the host says so."""
 
     __slots__ = ("_answers", "_size")
 
@@ -36,9 +39,22 @@ class KeyWindow:
         return self._answers.get(key)
 
     def remember(self, key: str, remembered: Remembered) -> None:
-        """Remember a first answer, and forget the oldest beyond the window's size."""
+        """Remember a first answer as the newest."""
         self._answers[key] = remembered
-        if len(self._answers) > self._size:
+
+    def recall(self, entries: Iterable[Entry]) -> None:
+        """Fill what room there is with keys that are older than all that are known, newest first."""
+        for entry in entries:
+            if len(self._answers) >= self._size:
+                return
+            assert entry.key is not None
+            if entry.key not in self._answers:
+                self._answers[entry.key] = Remembered(entry.fingerprint, Status.ANSWERED, None, entry)
+                self._answers.move_to_end(entry.key, last=False)
+
+    def trim(self, in_flight: int) -> None:
+        """Forget the oldest beyond the window's size, but none of the newest `in_flight`."""
+        for _ in range(len(self._answers) - max(self._size, in_flight)):
             self._answers.popitem(last=False)
 
     def forget(self, key: str) -> None:

@@ -145,9 +145,12 @@ class SpanningReservations:
         except Fault:
             await self._abandon(held, attempt)
             raise
-        if isinstance(outcome, Refused) or outcome.replayed:
+        if isinstance(outcome, Refused):
             await self._abandon(held, attempt)
-            return outcome if isinstance(outcome, Refused) else await self._first(outcome)
+            return outcome
+        if outcome.replayed and not _is_of(outcome, held):
+            await self._abandon(held, attempt)
+            return await self._first(outcome)
         await self._confirm(held, outcome, attempt)
         return Answered(_join([outcome.view, *(share.view for share in held.values())]))
 
@@ -357,6 +360,15 @@ def _address(answered: Answered) -> ReservationAddress:
     address = reservation_address(answered.view["id"])
     assert address is not None
     return address
+
+
+def _is_of(home: Answered, held: dict[int, Answered]) -> bool:
+    """Whether a decision is about these shares, as when it was sent again after its lane broke.
+
+    Another one with the same key was made by an earlier attempt, which has shares of its own.
+    """
+    decided = {tuple(part) for part in home.view["parts"]}
+    return bool(held) and decided == {tuple(_address(share)) for share in held.values()}
 
 
 def _join(views: Sequence[dict[str, Any]]) -> View:

@@ -145,7 +145,7 @@ class Supervisor:
         while True:
             try:
                 for spare in list(self._spare):
-                    if not await self._answers(spare):
+                    if not await self._answers(spare) and spare in self._spare:
                         self._spare.remove(spare)
                         await self._launcher.kill(spare)
                 while len(self._spare) < self._standbys:
