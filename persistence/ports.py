@@ -40,7 +40,7 @@ class KeysTaken(Fault):
 
 
 class UnsafeDatabase(Fault):
-    """The server would acknowledge what it can lose, or the schema is another version's. Nothing was started."""
+    """The server would acknowledge what it can lose, or its schema is another version's; nothing was begun."""
 
 
 class Ledger(Protocol):
@@ -124,14 +124,14 @@ class Snapshots(Protocol):
     """State behind the ledger: what recovery starts from, and the read model of SQL users."""
 
     async def claim(self, host: str, address: str, partitions: Sequence[int], now_ms: int) -> list[Head]:
-        """Take partitions over: append a `partition_claimed` entry to each and record the owner, in one transaction.
+        """Take partitions over: append a `partition_claimed` entry to each and record the owner, all or none.
 
         A former owner's commit in flight is waited for, and after 2 s its database session is ended.
         Raises Unavailable.
         """
 
     async def lost(self, epochs: dict[int, int]) -> frozenset[int]:
-        """Return those of the partitions (with the epoch of the asker's claim) that somebody else has claimed since.
+        """Return those of the partitions (by the epochs of the asker's claims) that others have claimed since.
 
         A read or a refusal leaves only after this check, so that a deposed owner answers nothing stale.
         """
@@ -140,7 +140,10 @@ class Snapshots(Protocol):
         """Return what the owner of these partitions starts from, with up to `recent_keys` keyed entries."""
 
     async def load(self, partition: int, stocks: Sequence[StockKey]) -> Rows:
-        """Return the rows of resting stocks, with every reservation that is open at one of them and all its lines."""
+        """Return the rows of resting stocks, and every reservation open at one of them with all its lines.
+
+        Rows come in no particular order, but a reservation's lines by their index.
+        """
 
     async def load_reservation(self, partition: int, number: int) -> Rows:
         """Return the rows of one reservation; none when it is not known. No lots."""
@@ -151,8 +154,8 @@ class Snapshots(Protocol):
     async def save(self, epochs: dict[int, tuple[int, int, int]], rows: Rows) -> frozenset[int]:
         """Write rows and move snapshots forward, in one transaction.
 
-        `epochs` gives (epoch, seq, at_ms) by partition. Returns the partitions that somebody else has claimed:
-        nothing of those was written.
+        `epochs` gives (epoch, seq, at_ms) by partition. Returns the partitions that somebody else has
+        claimed: nothing of those was written. Saving the same again is harmless.
         """
 
 
@@ -194,10 +197,10 @@ class ReadModel(Protocol):
         after: tuple[str, str, str] | None,
         limit: int,
     ) -> list[BinRecord]:
-        """Return bins ordered by (site, sku, location), those after `after`, at most `limit`, that match what is given."""
+        """Return bins that match what is given, by (site, sku, location), from beyond `after`, at most `limit`."""
 
     async def totals(self) -> dict[str, int]:
-        """Return the sums of `on_hand`, `reserved`, `held` over all bins, and `bins`, `stocks`, `open_reservations`."""
+        """Return sums of `on_hand`, `reserved`, `held`; counts of `bins`, `stocks`, `open_reservations`."""
 
 
 class Message(NamedTuple):
@@ -213,7 +216,10 @@ class Streams(Protocol):
     """The broadcast: derived from the ledger, at least once, in order per subject."""
 
     async def publish(self, messages: Sequence[Message]) -> None:
-        """Publish in order; returns when all are stored. Raises Unavailable: any prefix may have been stored."""
+        """Publish in order; returns when all are stored.
+
+        Raises Unavailable: any of them may have been stored.
+        """
 
     async def ledger_tails(self, partitions: Sequence[int]) -> dict[int, int]:
         """Return the last sequence number of each partition that the `LEDGER` stream holds; 0 for none."""
@@ -226,7 +232,7 @@ class Cursors(Protocol):
         """Return the last published sequence number by partition; 0 for none."""
 
     async def move_cursors(self, cursors: dict[int, int], *, back: bool = False) -> None:
-        """Remember cursors; one that would go back is left where it is, unless the stream itself went `back`."""
+        """Remember cursors. One that would go back stays, unless the stream itself went `back`."""
 
 
 Json = dict[str, Any]
