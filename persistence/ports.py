@@ -40,7 +40,7 @@ class KeysTaken(Fault):
 
 
 class UnsafeDatabase(Fault):
-    """The server would acknowledge what it can lose, or its schema is another version's; nothing was begun."""
+    """The server would acknowledge what it can lose, or its schema is another version's. Nothing began."""
 
 
 class Ledger(Protocol):
@@ -131,7 +131,7 @@ class Snapshots(Protocol):
         """
 
     async def lost(self, epochs: dict[int, int]) -> frozenset[int]:
-        """Return those of the partitions (by the epochs of the asker's claims) that others have claimed since.
+        """Return those of the partitions (by the epochs of the asker's claims) that others claimed since.
 
         A read or a refusal leaves only after this check, so that a deposed owner answers nothing stale.
         """
@@ -197,7 +197,7 @@ class ReadModel(Protocol):
         after: tuple[str, str, str] | None,
         limit: int,
     ) -> list[BinRecord]:
-        """Return bins that match what is given, by (site, sku, location), from beyond `after`, at most `limit`."""
+        """Return bins that match, by (site, sku, location), from past `after`; `limit` at most."""
 
     async def totals(self) -> dict[str, int]:
         """Return sums of `on_hand`, `reserved`, `held`; counts of `bins`, `stocks`, `open_reservations`."""
