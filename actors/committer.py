@@ -122,9 +122,14 @@ class Committer:
     async def _commit(self, batch: Batch) -> None:
         """Make a batch durable, however often it takes, then let its answers go."""
         started = perf_counter()
-        if batch.entries:
+        written = {entry.partition for entry in batch.entries}
+        unwritten = {request.partition for request in batch.requests} - written
+        if unwritten:  # The check looks at what was decided before it, and so may go along with the commit.
+            _, lost = await asyncio.gather(self._append(batch), self._lost(unwritten))
+            if lost:
+                self._listener.lose(lost, [batch, self.open])
+        else:
             await self._append(batch)
-        await self._check_ownership(batch)
         if batch.entries:
             self._gauges.commit(len(batch.entries), perf_counter() - started)
         self._listener.committed(batch)
@@ -158,24 +163,18 @@ class Committer:
                 await self._sleep(retry_s)
                 retry_s = min(retry_s * 2, _RETRY_S_MAX)
 
-    async def _check_ownership(self, batch: Batch) -> None:
-        """Let no answer go that rests on state alone until it is certain that nobody changed it since."""
-        written = {entry.partition for entry in batch.entries}
-        unwritten = {request.partition for request in batch.requests} - written
-        if not unwritten:
-            return
-        epochs = self._listener.epochs_of(unwritten)
-        if len(epochs) < len(unwritten):
-            given_up = frozenset(unwritten - epochs.keys())  # While the batch was on its way.
-            self._listener.lose(given_up, [batch])
+    async def _lost(self, partitions: set[int]) -> frozenset[int]:
+        """Return which partitions are not ours any more.
+
+        No answer that rests on state alone goes until it is certain that nobody changed the state since.
+        """
+        epochs = self._listener.epochs_of(partitions)
+        given_up = frozenset(partitions - epochs.keys())  # While the batch was on its way.
         retry_s = _RETRY_S_FIRST
         while epochs:
             try:
-                lost = await self._snapshots.lost(epochs)
+                return given_up | await self._snapshots.lost(epochs)
             except Unavailable:
                 await self._sleep(retry_s)
                 retry_s = min(retry_s * 2, _RETRY_S_MAX)
-            else:
-                if lost:
-                    self._listener.lose(lost, [batch, self.open])
-                return
+        return given_up
