@@ -1,0 +1,58 @@
+"""The command line: `python -m bench figures`."""
+
+import dataclasses
+import json
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+app = typer.Typer(
+    name="bench",
+    help="Measures Binkeeper against peers and bare limits, and audits what it measured.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,
+)
+
+
+@app.callback()
+def bench() -> None:
+    """Keep `figures` a command of its own: more will come."""
+
+
+@app.command()
+def figures(
+    *,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the figures as one flat JSON object.")
+    ] = False,
+    quick: Annotated[bool, typer.Option(help="Fewer bins and shorter rounds, for a first look.")] = False,
+    rounds: Annotated[int | None, typer.Option(min=1, help="Rounds of every contender in turn.")] = None,
+    seconds: Annotated[float | None, typer.Option(min=0.1, help="Length of a round that counts.")] = None,
+    bins: Annotated[int | None, typer.Option(min=1, help="Bins that load is spread over.")] = None,
+    resting_bins: Annotated[int | None, typer.Option(min=1, help="Bins for memory and recovery.")] = None,
+) -> None:
+    """Measure the engine's figures in one run of less than three minutes."""
+    from bench.audit import AuditFailed  # noqa: PLC0415 - the help needs none of it
+    from bench.figures import QUICK, Plan, measure  # noqa: PLC0415
+    from bench.load_process import LoadFailed  # noqa: PLC0415
+    from bench.report import show  # noqa: PLC0415
+
+    asked = {"rounds": rounds, "seconds": seconds, "bins": bins, "resting_bins": resting_bins}
+    given = {name: value for name, value in asked.items() if value is not None}
+    plan = dataclasses.replace(QUICK if quick else Plan(), **given)  # type: ignore[arg-type]
+    progress = Console(stderr=True)
+    try:
+        found = measure(plan, lambda text: progress.log(text, highlight=False))
+    except (AuditFailed, LoadFailed) as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from None
+    if as_json:
+        typer.echo(json.dumps(found, indent=1))
+    else:
+        show(found, Console())
+
+
+if __name__ == "__main__":
+    app()
