@@ -23,8 +23,8 @@ WHERE number = ANY($1::int[])
 ORDER BY number
 """
 
-# The sub-select's own order keeps the planner at one range of the primary key for each partition. Rows come in
-# order without being promised to; Python's sort of what is sorted already costs next to nothing.
+# The sub-select's own order keeps the planner at one range of the primary key for each partition. Rows come
+# in order without being promised to; Python's sort of what is sorted already costs next to nothing.
 _TAIL = f"""\
 SELECT tail.* FROM (
     SELECT number, snapshot_seq FROM partition WHERE number = ANY($1::int[]) ORDER BY number

@@ -122,4 +122,4 @@ async def test_the_view_of_bins_sums_lots(postgres_url: str) -> None:
 
 def test_the_newest_migration_is_the_one_that_a_current_database_is_known_by() -> None:
     versions = Path(migrate_module.__file__).parent / "migrations" / "versions"
-    assert sorted(path.name.partition("_")[0] for path in versions.glob("[0-9]*.py"))[-1] == migrate_module.HEAD
+    assert max(path.name.partition("_")[0] for path in versions.glob("[0-9]*.py")) == migrate_module.HEAD
