@@ -70,6 +70,15 @@ def frame(payload: bytes) -> bytes:
     return len(payload).to_bytes(_LENGTH_BYTES, "big") + payload
 
 
+def frames_of(items: list[Any]) -> list[bytes]:
+    """Return frames that carry requests or replies in order: one, unless it would be beyond the limit."""
+    payload = encode(items)
+    if len(payload) <= FRAME_BYTES_MAX or len(items) == 1:
+        return [frame(payload)]
+    middle = len(items) // 2
+    return frames_of(items[:middle]) + frames_of(items[middle:])
+
+
 class FrameReader:
     """Cuts a stream of bytes into payloads."""
 

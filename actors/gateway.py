@@ -12,34 +12,18 @@ import msgspec
 
 from actors.frames import decode_view
 from actors.lane_client import Lane
-from actors.outcomes import Answered, Outcome, OutcomeUnknown, Overloaded, Unavailable
+from actors.outcomes import Answered, Outcome, Overloaded, Unavailable
+from actors.pending import Pending, late
 from actors.queries import QUERY_NAMES, Query
 from actors.requests import Status
 from engine.commands import OPERATION_NAMES, Command
 from engine.refusals import Refusal, Refused
-from persistence.ports import Directory
+from persistence.ports import Directory, Placement
 
 _RETRY_S = 0.03
 _OVERLOADED_RETRY_MS = 100
 _OVERDUE_S = 1.0
 """An answer that takes longer makes the gateway look whether the partition has a new owner."""
-
-
-class _Pending:
-    """A request that waits for its outcome."""
-
-    __slots__ = ("deadline_s", "fields", "future", "id", "key", "lane", "name", "partition", "was_sent")
-
-    def __init__(self, request_id: int, partition: int, name: str, key: str | None, fields: Any) -> None:  # noqa: ANN401
-        self.id = request_id
-        self.partition = partition
-        self.name = name
-        self.key = key
-        self.fields = fields
-        self.future: asyncio.Future[Any]
-        self.deadline_s: float
-        self.lane: Lane | None = None
-        self.was_sent = False
 
 
 class LaneGateway:
@@ -62,11 +46,13 @@ class LaneGateway:
         self._loop = asyncio.get_running_loop()
         self._routes: dict[int, Lane] = {}
         self._lanes: dict[str, Lane] = {}
-        self._pending: dict[int, _Pending] = {}
-        self._controls: dict[int, _Pending] = {}
-        self._waiting: dict[int, list[_Pending]] = {}
+        self._connecting: dict[str, asyncio.Task[Lane | None]] = {}
+        self._pending: dict[int, Pending] = {}
+        self._controls: dict[int, Pending] = {}
+        self._waiting: dict[int, list[Pending]] = {}
         self._next_id = 1
         self._resolver: asyncio.Task[None] | None = None
+        self._is_closed = False
         self._reaper = self._loop.create_task(self._reap())
 
     # Sending
@@ -80,21 +66,23 @@ class LaneGateway:
         return self._send(partition, QUERY_NAMES[type(query)], None, query)
 
     def _send(self, partition: int, name: str, key: str | None, fields: Any) -> asyncio.Future[Any]:  # noqa: ANN401
-        pending = _Pending(self._next_id, partition, name, key, fields)
+        pending = Pending(self._next_id, partition, name, key, fields)
         self._next_id += 1
         pending.future = self._loop.create_future()
+        if self._is_closed:
+            pending.future.set_exception(Unavailable("the gateway is closed; nothing happened"))
+            return pending.future
         pending.deadline_s = self._loop.time() + self._timeout_s
         self._pending[pending.id] = pending
         lane = self._routes.get(partition)
         if lane is not None and lane.is_open and partition not in self._waiting:
             pending.lane = lane
-            pending.was_sent = True
             lane.send(pending.id, partition, name, key, fields)
         else:
             self._park(pending)
         return pending.future
 
-    def _park(self, pending: _Pending) -> None:
+    def _park(self, pending: Pending) -> None:
         pending.lane = None
         self._waiting.setdefault(pending.partition, []).append(pending)
         if self._resolver is None or self._resolver.done():
@@ -111,6 +99,7 @@ class LaneGateway:
             self._routes.pop(pending.partition, None)
             self._park(pending)
             return
+        pending.lane = None
         del self._pending[request_id]
         if pending.future.done():
             return
@@ -119,6 +108,10 @@ class LaneGateway:
         elif status == Status.REFUSED:
             code, fields = decode_view(answer)
             pending.future.set_result(Refused(Refusal(code), fields))
+        elif pending.is_unknown and status in (Status.OVERLOADED, Status.UNAVAILABLE):
+            pending.future.set_exception(
+                late(pending)
+            )  # Nothing happened there, but perhaps where it was before.
         elif status == Status.OVERLOADED:
             pending.future.set_exception(Overloaded(_OVERLOADED_RETRY_MS))
         elif status == Status.MALFORMED:
@@ -142,6 +135,7 @@ class LaneGateway:
         for partition in [partition for partition, route in self._routes.items() if route is lane]:
             del self._routes[partition]
         for pending in [pending for pending in self._pending.values() if pending.lane is lane]:
+            pending.was_lost = True
             self._park(pending)
         for pending in self._controls.values():
             if pending.lane is lane and not pending.future.done():
@@ -155,30 +149,56 @@ class LaneGateway:
                 placements = await self._directory.placements()
             except Unavailable:
                 placements = []
-            for placement in placements:
-                if placement.partition in self._waiting:
-                    lane = await self._lane_to(placement.address)
-                    if lane is not None:
-                        self._drain(placement.partition, lane)
+            if connecting := self._drain_all(placements):
+                await asyncio.wait(connecting, timeout=_RETRY_S)
+                self._drain_all(placements)
             if self._waiting:
                 await self._sleep(_RETRY_S)
+
+    def _drain_all(self, placements: list[Placement]) -> set[asyncio.Task[Lane | None]]:
+        """Send what waits for partitions whose owner is connected; return the connections that are awaited.
+
+        One that cannot be reached holds up nobody but those who want it.
+        """
+        connecting = set()
+        for placement in placements:
+            if placement.partition in self._waiting:
+                lane = self._lanes.get(placement.address)
+                if lane is not None and lane.is_open:
+                    self._drain(placement.partition, lane)
+                else:
+                    connecting.add(self._connection_to(placement.address))
+        return connecting
 
     async def _lane_to(self, address: str) -> Lane | None:
         lane = self._lanes.get(address)
         if lane is None or not lane.is_open:
-            try:
-                lane = await Lane.connect(address, self._token, self._receive, self._lost)
-            except Unavailable:
-                return None
-            self._lanes[address] = lane
+            lane = await asyncio.shield(self._connection_to(address))
         return lane
+
+    def _connection_to(self, address: str) -> asyncio.Task[Lane | None]:
+        """Return the attempt to connect that is under way, or begin one."""
+        connecting = self._connecting.get(address)
+        if connecting is None:
+            connecting = self._connecting[address] = self._loop.create_task(self._connect(address))
+        return connecting
+
+    async def _connect(self, address: str) -> Lane | None:
+        try:
+            lane = await Lane.connect(address, self._token, self._receive, self._lost)
+        except Unavailable:
+            return None
+        else:
+            self._lanes[address] = lane
+            return lane
+        finally:
+            del self._connecting[address]
 
     def _drain(self, partition: int, lane: Lane) -> None:
         self._routes[partition] = lane
         for pending in sorted(self._waiting.pop(partition, ()), key=lambda pending: pending.id):
             if not pending.future.done():
                 pending.lane = lane
-                pending.was_sent = True
                 lane.send(pending.id, partition, pending.name, pending.key, pending.fields)
 
     async def _reap(self) -> None:
@@ -200,7 +220,7 @@ class LaneGateway:
                     break
                 self._give_up(pending)
 
-    def _give_up(self, pending: _Pending) -> None:
+    def _give_up(self, pending: Pending) -> None:
         del self._pending[pending.id]
         parked = self._waiting.get(pending.partition)
         if parked and pending in parked:
@@ -208,7 +228,7 @@ class LaneGateway:
             if not parked:
                 del self._waiting[pending.partition]
         if not pending.future.done():
-            pending.future.set_exception(_late(pending))
+            pending.future.set_exception(late(pending))
 
     async def _reroute(self) -> None:
         """Send again what waits at a host that is not the owner any more, such as one that was replaced."""
@@ -224,6 +244,7 @@ class LaneGateway:
                 moved.add(placement.partition)
         for pending in list(self._pending.values()):
             if pending.partition in moved and pending.lane is not None:
+                pending.was_lost = True
                 self._park(pending)
 
     # Control
@@ -234,7 +255,7 @@ class LaneGateway:
         if lane is None:
             message = f"no lane to {address}"
             raise Unavailable(message)
-        pending = _Pending(self._next_id, -1, name, None, fields)
+        pending = Pending(self._next_id, -1, name, None, fields)
         self._next_id += 1
         pending.future = self._loop.create_future()
         pending.lane = lane
@@ -265,18 +286,17 @@ class LaneGateway:
 
     async def close(self) -> None:
         """Close all lanes; what is in flight fails."""
-        self._reaper.cancel()
+        self._is_closed = True
+        tasks = [self._reaper, *self._connecting.values()]
         if self._resolver is not None:
-            self._resolver.cancel()
+            tasks.append(self._resolver)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         for lane in list(self._lanes.values()):
             lane.close()
-        for pending in self._pending.values():
+        for pending in [*self._pending.values(), *self._controls.values()]:
             if not pending.future.done():
-                pending.future.set_exception(_late(pending))
+                pending.future.set_exception(late(pending))
         self._pending.clear()
-
-
-def _late(pending: _Pending) -> OutcomeUnknown | Unavailable:
-    if pending.was_sent and pending.key is not None:
-        return OutcomeUnknown("no answer in time: it may have happened; send the same key again")
-    return Unavailable("no host answered in time; nothing happened")
+        self._waiting.clear()

@@ -13,6 +13,7 @@ from actors.frames import (
     decode_replies,
     encode,
     frame,
+    frames_of,
 )
 from actors.outcomes import Unavailable
 
@@ -51,6 +52,9 @@ class Lane(asyncio.Protocol):
                 assert lane._transport is not None
                 lane._transport.write(frame(encode(["binkeeper-lane", LANE_VERSION, token])))
                 lane.host = await lane._welcome
+        except asyncio.CancelledError:
+            lane.close()
+            raise
         except (OSError, TimeoutError) as fault:
             lane.close()
             reason = str(fault) or type(fault).__name__
@@ -99,7 +103,7 @@ class Lane(asyncio.Protocol):
         if self._transport is None or self._transport.is_closing():
             return
         for start in range(0, len(outgoing), _FRAME_REQUESTS):
-            self._transport.write(frame(encode(outgoing[start : start + _FRAME_REQUESTS])))
+            self._transport.writelines(frames_of(outgoing[start : start + _FRAME_REQUESTS]))
 
     def close(self) -> None:
         """Close the lane at once."""

@@ -21,6 +21,7 @@ from actors.frames import (
     encode,
     fingerprint_of,
     frame,
+    frames_of,
 )
 from actors.requests import Request, Status
 
@@ -53,11 +54,11 @@ class LaneServer:
         return int(self._server.sockets[0].getsockname()[1])
 
     async def stop(self) -> None:
-        """Close all lanes."""
+        """Close all lanes; answers that were given leave before."""
         if self._server is not None:
             self._server.close()
         for lane in list(self.lanes):
-            lane.close()
+            lane.finish()
 
 
 class HostLane(asyncio.Protocol):
@@ -87,8 +88,15 @@ class HostLane(asyncio.Protocol):
         """Cut a caller off that does not read its answers."""
         self.close()
 
+    def finish(self) -> None:
+        """Close the lane when what was answered has left."""
+        if self._replies:
+            self._flush()
+        if self._transport is not None:
+            self._transport.close()
+
     def close(self) -> None:
-        """Close the lane."""
+        """Close the lane at once."""
         if self._transport is not None:
             self._transport.abort()
 
@@ -161,4 +169,4 @@ class HostLane(asyncio.Protocol):
     def _flush(self) -> None:
         replies, self._replies = self._replies, []
         if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(frame(encode(replies)))
+            self._transport.writelines(frames_of(replies))

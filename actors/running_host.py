@@ -1,6 +1,7 @@
 """A host with everything around it: committer, snapshots, courier, clock and lanes. Still without Ray."""
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +17,10 @@ from actors.snapshotter import Snapshotter
 from persistence.ports import Cursors, Directory, Streams
 
 _log = structlog.get_logger()
+
+_ANSWER_S_MAX = 5.0
+"""How long a host that stops waits for requests that wait for storage."""
+_ANSWER_POLL_S = 0.005
 
 
 class RunningHost:
@@ -71,6 +76,10 @@ class RunningHost:
     async def stop(self) -> None:
         """Take nothing more, answer what is in flight, write the snapshots, and end."""
         self.host.is_stopping = True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_ANSWER_S_MAX):
+                while self.host.in_flight:
+                    await self.host.sleep(_ANSWER_POLL_S)
         await self.host.committer.drained()
         await self.snapshotter.flush()
         await self.lanes.stop()
