@@ -192,10 +192,11 @@ class Courier:
         cursors = await self._cursors.cursors(numbers)
         for number in numbers:
             track = self._tracks[number]
-            tail = min(tails.get(number, 0), track.committed_seq)
-            if cursors.get(number, 0) > tail:
+            cursor = cursors.get(number, 0)
+            tail = min(tails.get(number, cursor), track.committed_seq)
+            if cursor > tail:
                 self._saved[number] = -1
-            after_seq = min(cursors.get(number, 0), tail)
+            after_seq = min(cursor, tail)
             while after_seq < tail:
                 entries = await self._host.ledger.read(number, after_seq, _ENTRIES_PER_ROUND)
                 self._bins.note(entry for entry in entries if entry.seq <= tail)

@@ -222,7 +222,10 @@ class Streams(Protocol):
         """
 
     async def ledger_tails(self, partitions: Sequence[int]) -> dict[int, int]:
-        """Return the last sequence number of each partition that the `LEDGER` stream holds; 0 for none."""
+        """Return the last sequence number of each partition that the `LEDGER` stream holds; 0 for none.
+
+        A partition is left out when its messages may have aged out: then only the cursor knows.
+        """
 
 
 class Cursors(Protocol):

@@ -1,8 +1,8 @@
 """The broadcast on NATS JetStream.
 
-Messages are published one behind the other and their acknowledgements counted: 47,000 a second in batches of
-128, where a request for each message reached 16,000. What JetStream stores is derived from the ledger and may
-be lost: streams that are gone are made again, and `ledger_tails` tells the courier where to go on from.
+Messages are published one behind the other and their acknowledgements counted: 36,000 a second in batches
+of 128, at 13 us of CPU each. What JetStream stores is derived from the ledger and may be lost: streams that
+are gone are made again, and `ledger_tails` tells the courier where to go on from.
 """
 
 import asyncio
@@ -113,11 +113,14 @@ class NatsStreams:
                     partition, _, last_seq = message_id.partition(":")
                     if partition.isdecimal() and int(partition) in tails:
                         tails[int(partition)] = int(last_seq)
+                info = await client.jetstream(timeout=_CALL_S_MAX).stream_info("LEDGER")
         except NotFoundError as error:
             self._are_streams_there = False
             raise Unavailable(f"NATS: {error}") from error
         except LOST as error:
             raise Unavailable(f"NATS: {str(error) or type(error).__name__}") from error
+        if info.state.first_seq > 1:
+            return {partition: tail for partition, tail in tails.items() if tail}
         return tails
 
     async def _last_of_each(self, client: Client) -> list[Msg]:
