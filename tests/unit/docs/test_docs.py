@@ -13,6 +13,7 @@ from api.exposition import API_METRICS, HOST_METRICS, exposition
 from api.meters import Meters
 from api.problems import MEANINGS, TYPE_PREFIX, Code
 from api.routes import ROUTES
+from bench.report import TARGETS
 from binkeeper.cli import app
 from binkeeper.settings import PREFIX, Settings
 from engine.entries import EFFECTS, Kind
@@ -164,10 +165,12 @@ def test_every_promise_names_tests_that_exist() -> None:
             assert (ROOT / name).is_file(), f"{number}: {name} is gone"
 
 
-def test_figures_have_their_place() -> None:
+def test_every_figure_has_its_place() -> None:
     text = text_of(README)
-    begin, end = text.index("<!-- figures:begin -->"), text.index("<!-- figures:end -->")
-    assert begin < end
+    block = text[text.index("<!-- figures:begin -->") : text.index("<!-- figures:end -->")]
+    assert set(re.findall(r"^\| `(\w+)` \|", block, re.MULTILINE)) == {target.key for target in TARGETS}
+    for target in TARGETS:
+        assert f"at {'most' if target.is_most else 'least'} {target.bound:,g} |" in block, target.key
     assert "python -m bench figures --json" in section(README, "What was measured")
 
 
@@ -202,5 +205,7 @@ def test_the_changelog_begins_with_what_is_not_released() -> None:
 def test_modules_that_the_documentation_names_exist() -> None:
     """`python -m ...` in a page can be run."""
     for page in pages():
-        for module in re.findall(r"python -m ((?:binkeeper|api)[\w.]*)", page.read_text(encoding="utf-8")):
+        for module in re.findall(
+            r"python -m ((?:binkeeper|api|bench)[\w.]*)", page.read_text(encoding="utf-8")
+        ):
             assert import_module(module)
