@@ -35,14 +35,15 @@ def figures(
 ) -> None:
     """Measure the engine's figures in one run of less than three minutes."""
     from bench.audit import AuditFailed  # noqa: PLC0415 - the help needs none of it
-    from bench.figures import QUICK, Plan, measure  # noqa: PLC0415
+    from bench.figures import measure  # noqa: PLC0415
     from bench.load_process import LoadFailed  # noqa: PLC0415
+    from bench.plan import QUICK, Plan  # noqa: PLC0415
     from bench.report import show  # noqa: PLC0415
 
     asked = {"rounds": rounds, "seconds": seconds, "bins": bins, "resting_bins": resting_bins}
     given = {name: value for name, value in asked.items() if value is not None}
     plan = dataclasses.replace(QUICK if quick else Plan(), **given)  # type: ignore[arg-type]
-    progress = Console(stderr=True)
+    progress = Console(stderr=True, log_path=False)
     try:
         found = measure(plan, lambda text: progress.log(text, highlight=False))
     except (AuditFailed, LoadFailed) as error:

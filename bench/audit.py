@@ -1,4 +1,4 @@
-"""The audit: what was acknowledged, what the engine says, and what the ledger says must be the same, bin by bin."""
+"""The audit: what callers were told, what the engine holds and what the ledger says must agree."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

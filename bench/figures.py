@@ -8,10 +8,8 @@ comes to rest - snapshots written, everything broadcast - so that nobody's round
 import asyncio
 import random
 import time
-from collections import defaultdict
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from typing import Any
 
 import asyncpg
@@ -21,9 +19,10 @@ from bench.load_process import LoadProcess
 from bench.machine import describe
 from bench.peers import empty_route
 from bench.peers.procedure import Procedure
+from bench.plan import Plan
 from bench.probe import Probe
 from bench.product import Product
-from bench.samples import Spread, rounded
+from bench.samples import Rounds, rounded
 from bench.workloads import Workload
 from persistence.migrate import migrate
 
@@ -32,28 +31,15 @@ _PROBED_BINS = 64
 _AUDITED_BINS = 2_000
 _COPY_ROWS = 2_000
 
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """How much is measured. The full plan takes under three minutes on two cores."""
-
-    rounds: int = 3
-    seconds: float = 3.0
-    """Of each round that counts, after `warm_s` that do not."""
-    warm_s: float = 0.7
-    bins: int = 10_000
-    resting_bins: int = 200_000
-    in_flight: int = 256
-    connections: int = 128
-    clients: int = 32
-    copies: int = 100
-    """Of 2,000 rows, in each round."""
-    commits: int = 400
-    """Of one row, in each round and by each way."""
-    seed: int = 1
-
-
-QUICK = Plan(rounds=2, seconds=1.0, warm_s=0.4, bins=2_000, resting_bins=20_000, copies=25, commits=100)
+RATIOS = {
+    "lanes_vs_copy": ("lanes_spread_ops_s", "copy_rows_s"),
+    "hot_vs_spread": ("lanes_hot_ops_s", "lanes_spread_ops_s"),
+    "http_vs_empty": ("http_ops_s", "empty_ops_s"),
+    "lanes_spread_vs_procedure": ("lanes_spread_ops_s", "procedure_spread_ops_s"),
+    "lanes_hot_vs_procedure": ("lanes_hot_ops_s", "procedure_hot_ops_s"),
+    "alone_vs_commit": ("alone_p50_ms", "commit_p50_ms"),
+}
+"""The figures that are ours over theirs."""
 
 
 class Run:
@@ -69,7 +55,7 @@ class Run:
         self._tallies = {
             workload.name: Tally(workload.bins) for workload in (self.spread, self.hot, self.resting)
         }
-        self._samples: dict[str, list[float]] = defaultdict(list)
+        self._samples = Rounds()
         self._known: dict[str, Any] = {}
         self._audits = 0
         self._product: Product
@@ -91,8 +77,8 @@ class Run:
                 await self._round(number)
             self._say("stopping")
         return {
-            **self._ratios(),
-            **self._absolutes(),
+            **self._samples.ratios(RATIOS),
+            **self._samples.medians(),
             **self._known,
             "audits": self._audits,
             "audited": True,
@@ -119,16 +105,18 @@ class Run:
 
         host, port, token = product.http
         empty_port = await stack.enter_async_context(empty_route.started())
-        path = "/v1/reservations"
-        url = product.postgres_url
-        self._lanes = await LoadProcess.start(
-            "lanes", postgres_url=url, lane_token=product.lane_token, partitions=partitions
-        )
-        self._http = await LoadProcess.start("http", host=host, port=port, token=token, path=path)
-        self._empty = await LoadProcess.start("http", host=host, port=empty_port, token=token, path=path)
-        self._copy = await LoadProcess.start("copy", postgres_url=copy_url, partitions=partitions)
-        for load in (self._lanes, self._http, self._empty, self._copy):
-            stack.push_async_callback(load.stop)
+        path, url = "/v1/reservations", product.postgres_url
+
+        async def load(kind: str, **connection: Any) -> LoadProcess:  # noqa: ANN401 - plain values
+            process = await LoadProcess.start(kind, **connection)
+            stack.push_async_callback(process.stop)
+            return process
+
+        lanes = {"lane_token": product.lane_token, "partitions": partitions}
+        self._lanes = await load("lanes", postgres_url=url, **lanes)
+        self._http = await load("http", host=host, port=port, token=token, path=path)
+        self._empty = await load("http", host=host, port=empty_port, token=token, path=path)
+        self._copy = await load("copy", postgres_url=copy_url, partitions=partitions)
         self._known.update(await describe(url))
 
     async def _measure_resting(self) -> None:
@@ -164,6 +152,8 @@ class Run:
         for workload in (self.spread, self.hot):
             await self._lanes.ask("fill", workload, self._next_salt(), in_flight=_FILL_IN_FLIGHT)
         await self._http_round(self._http, warm_up=True)
+        await self._copy.ask("copy", self.spread, self._next_salt(), batches=5, batch_rows=_COPY_ROWS)
+        await self._procedure.run(self.spread, self._next_salt(), clients=self._plan.clients, seconds=1)
         await self._probe.rest()
 
     # A round
@@ -174,7 +164,7 @@ class Run:
         copied = await self._copy.ask(
             "copy", self.spread, self._next_salt(), batches=plan.copies, batch_rows=_COPY_ROWS
         )
-        self._samples["copy_rows_s"].append(copied["rows_s"])
+        self._samples.add("copy_rows_s", copied["rows_s"])
         self._say(f"round {number} of {plan.rounds}: lanes, spread")
         await self._lanes_round(self.spread, "lanes_spread")
         self._say(f"round {number} of {plan.rounds}: lanes, one hot bin")
@@ -186,8 +176,8 @@ class Run:
             )
             confirm(f"the stored procedure, {workload.name}", await self._procedure.problems(workload))
             self._audits += 1
-            self._samples[f"{name}_ops_s"].append(told["ops_s"])
-            self._samples[f"{name}_mean_ms"].append(told["mean_ms"])
+            self._samples.add(f"{name}_ops_s", told["ops_s"])
+            self._samples.add(f"{name}_mean_ms", told["mean_ms"])
         self._say(f"round {number} of {plan.rounds}: HTTP, and an empty route")
         self._note("http", await self._http_round(self._http))
         await self._settle("http", self.spread)
@@ -206,8 +196,8 @@ class Run:
         await self._settle("alone", self.spread)
         commits = await self._copy.ask("commits", self.spread, self._next_salt(), commits=plan.commits)
         for way in ("copy", "insert"):
-            self._samples[f"commit_{way}_p50_ms"].append(commits[f"{way}_p50_ms"])
-        self._samples["commit_p50_ms"].append(min(commits["copy_p50_ms"], commits["insert_p50_ms"]))
+            self._samples.add(f"commit_{way}_p50_ms", commits[f"{way}_p50_ms"])
+        self._samples.add("commit_p50_ms", min(commits["copy_p50_ms"], commits["insert_p50_ms"]))
 
     async def _lanes_round(self, workload: Workload, name: str) -> None:
         plan = self._plan
@@ -225,13 +215,13 @@ class Run:
         self._count(workload, told)
         self._note(name, told)
         commits_after, entries_after = await self._commits()
-        self._samples[f"{name}_commit_entries"].append(
-            (entries_after - entries) / max(1, commits_after - commits)
+        self._samples.add(
+            f"{name}_commit_entries", (entries_after - entries) / max(1, commits_after - commits)
         )
         done = sum(told["acknowledged"].values())
         for role in ("host", "postgres", "nats", "client"):
             used_us = (cpu_after.get(role, 0.0) - cpu.get(role, 0.0)) * 1e6
-            self._samples[f"{name}_cpu_us_{role}"].append(used_us / max(1, done))
+            self._samples.add(f"{name}_cpu_us_{role}", used_us / max(1, done))
         await self._settle(name, workload)
 
     async def _http_round(self, load: LoadProcess, *, warm_up: bool = False) -> dict[str, Any]:
@@ -251,11 +241,11 @@ class Run:
 
     async def _settle(self, name: str, workload: Workload) -> None:
         """Let the product come to rest, then audit what it holds."""
-        self._samples[f"{name}_rest_s"].append(await self._probe.rest())
+        self._samples.add(f"{name}_rest_s", await self._probe.rest())
         await self._audit(workload, list(range(workload.bins)))
 
     async def _audit(self, workload: Workload, certain: list[int]) -> None:
-        """Compare callers, memory and ledger: in the bins named, and in a sample when they are too many to wake."""
+        """Compare callers, memory and ledger; of resting bins, only those named and a sample are woken."""
         tally = self._tallies[workload.name]
         ledger = await self._probe.in_ledger(workload)
         if workload.bins > self._plan.bins:
@@ -287,37 +277,7 @@ class Run:
 
     def _note(self, name: str, told: dict[str, Any]) -> None:
         for measure in ("ops_s", "p50_ms", "p99_ms"):
-            self._samples[f"{name}_{measure}"].append(told[measure])
-
-    def _ratios(self) -> dict[str, float]:
-        """Return the figures that are ratios, with their spread over the rounds."""
-        known = self._samples
-        ratios = {
-            "lanes_vs_copy": (known["lanes_spread_ops_s"], known["copy_rows_s"]),
-            "hot_vs_spread": (known["lanes_hot_ops_s"], known["lanes_spread_ops_s"]),
-            "http_vs_empty": (known["http_ops_s"], known["empty_ops_s"]),
-            "lanes_spread_vs_procedure": (known["lanes_spread_ops_s"], known["procedure_spread_ops_s"]),
-            "lanes_hot_vs_procedure": (known["lanes_hot_ops_s"], known["procedure_hot_ops_s"]),
-            "alone_vs_commit": (known["alone_p50_ms"], known["commit_p50_ms"]),
-        }
-        figures: dict[str, float] = {}
-        for name, (ours, theirs) in ratios.items():
-            spread = Spread.of_ratios(ours, theirs)
-            figures[name] = rounded(spread.median)
-            figures[f"{name}_min"] = rounded(spread.least)
-            figures[f"{name}_max"] = rounded(spread.most)
-        return figures
-
-    def _absolutes(self) -> dict[str, float]:
-        """Return the medians of everything that was measured, and the spread of the rates."""
-        figures: dict[str, float] = {}
-        for name, values in sorted(self._samples.items()):
-            spread = Spread.of(values)
-            figures[name] = rounded(spread.median)
-            if name.endswith("_s") and not name.endswith("_rest_s"):
-                figures[f"{name}_min"] = rounded(spread.least)
-                figures[f"{name}_max"] = rounded(spread.most)
-        return figures
+            self._samples.add(f"{name}_{measure}", told[measure])
 
 
 def measure(plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:

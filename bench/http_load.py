@@ -34,7 +34,7 @@ class HttpLoad:
     async def closed(
         self, workload: Workload, salt: int, *, connections: int, warm_s: float, seconds: float
     ) -> dict[str, Any]:
-        """Keep one reserve under way on every connection: `warm_s` that do not count, then `seconds` that do."""
+        """Keep every connection busy: for `warm_s`, which do not count, then for `seconds`, which do."""
         loop = asyncio.get_running_loop()
         shared = _Shared(self._template(workload), workload, salt, connections)
         made = [

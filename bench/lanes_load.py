@@ -37,7 +37,7 @@ class LanesLoad:
     async def closed(
         self, workload: Workload, salt: int, *, in_flight: int, warm_s: float, seconds: float
     ) -> dict[str, Any]:
-        """Keep `in_flight` reserves under way: `warm_s` that do not count, then `seconds` that do."""
+        """Keep `in_flight` reserves under way: for `warm_s`, which do not count, then for `seconds`."""
         shared = _Shared(self._gateway, workload, salt, in_flight)
         for _ in range(in_flight):
             _Caller(shared).send()

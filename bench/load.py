@@ -1,7 +1,7 @@
 """The load generator's process: `python -m bench.load KIND`, so that nothing else takes turns with it.
 
-The first line on stdin says where to connect, as JSON; each further line asks for one load, and its answer is a
-line on stdout. It ends when stdin does.
+The first line on stdin says where to connect, as JSON; each further line asks for one load, and its answer is
+a line on stdout. It ends when stdin does.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Looks at the running engine from outside: what it holds, whether it has come to rest, how long it is away."""
+"""Looks at the running engine from outside: what it holds, whether it is at rest, how long it is away."""
 
 import asyncio
 import os
@@ -50,7 +50,7 @@ class Probe:
     # At rest
 
     async def rest(self) -> float:
-        """Wait until nothing is left to do: snapshots written, everything broadcast. Return how long it took."""
+        """Wait until nothing is left to do: snapshots written, all broadcast. Return how long it took."""
         began_s = time.monotonic()
         while True:
             try:
@@ -64,14 +64,14 @@ class Probe:
             await asyncio.sleep(_POLL_S)
 
     async def hosts(self) -> list[dict[str, Any]]:
-        """Return what the owners of all partitions say of themselves. Raises Unavailable when some are silent."""
+        """Return what the owners of all partitions say of themselves. Raises Unavailable if one is silent."""
         found = await self.gateway.hosts()
         if sum(host["partitions"] for host in found) < self.gateway.partitions:
             raise Unavailable("not every partition has an owner that answers")
         return found
 
     def memory_bytes(self) -> int:
-        """Return the memory that the hosts have for themselves (USS): what would be free again without them."""
+        """Return the memory that the hosts have for themselves (USS): what would be free without them."""
         return sum(psutil.Process(pid).memory_full_info().uss for pid in self._product.host_pids())
 
     # What is reserved
@@ -106,7 +106,7 @@ class Probe:
     # Away
 
     async def kill_and_reserve(self, workload: Workload, bins: list[int], salt: int) -> float:
-        """Kill every host that owns something; return the seconds until reserves sent right then are answered."""
+        """Kill the owners; return the seconds until all of the reserves sent right then are answered."""
         owners = [int(host["pid"]) for host in await self.hosts()]
         keys = keys_of(salt)
         for pid in owners:
@@ -129,10 +129,12 @@ class Probe:
 
     async def standbys_back(self, hosts: int) -> None:
         """Wait until there are as many host processes as before, so that starting them disturbs no figure."""
-        deadline_s = time.monotonic() + _REST_S_MAX
-        while len(self._product.host_pids()) < hosts and time.monotonic() < deadline_s:
+        for _ in range(int(_REST_S_MAX / _POLL_S)):
+            if len(self._product.host_pids()) >= hosts:
+                return
             await asyncio.sleep(_POLL_S)
+        raise LoadFailed("a killed host was not replaced")
 
 
 def _is_at_rest(host: dict[str, Any]) -> bool:
-    return host["in_flight"] <= 1 and host["courier_lag"] == 0 and host["tail_entries"] == 0
+    return bool(host["in_flight"] == 0 and host["courier_lag"] == 0 and host["tail_entries"] == 0)

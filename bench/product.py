@@ -1,4 +1,4 @@
-"""The product under measurement: `binkeeper up` as anyone runs it, on a fresh home, with everything embedded."""
+"""The product under measurement: `binkeeper up` as anyone runs it, on a fresh home, everything embedded."""
 
 import asyncio
 import contextlib
@@ -44,8 +44,7 @@ class Product:
     @contextlib.asynccontextmanager
     async def started(cls) -> AsyncIterator["Product"]:
         """A product on a fresh home; both are gone afterwards. Raises LoadFailed when it does not start."""
-        folder = Path(tempfile.mkdtemp(prefix="bk-bench-", dir=durable_folder()))
-        folder.chmod(0o711)  # Under root, the database's user must be able to pass through.
+        folder = _fresh_folder()
         product = None
         try:
             product = cls(folder, _start(folder))
@@ -130,6 +129,12 @@ class Product:
                         times = member.cpu_times()
                         used[role] = used.get(role, 0.0) + times.user + times.system
         return used
+
+
+def _fresh_folder() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="bk-bench-", dir=durable_folder()))
+    folder.chmod(0o711)  # Under root, the database's user must be able to pass through.
+    return folder
 
 
 def _start(folder: Path) -> subprocess.Popen[bytes]:

@@ -21,7 +21,7 @@ _INSERT = (
 
 
 class CopyLoad:
-    """Writes rows as the engine makes them for a workload, on one connection, each batch committed by itself."""
+    """Writes rows as the engine makes them for a workload, on one connection; each batch is a commit."""
 
     def __init__(self, connection: Any, partitions: int) -> None:  # noqa: ANN401 - asyncpg ships no types
         self._connection = connection
@@ -30,7 +30,7 @@ class CopyLoad:
 
     @classmethod
     async def connect(cls, postgres_url: str, partitions: int) -> "CopyLoad":
-        """Return a load on a database that the product's migration made, and that only this load writes to."""
+        """Return a load on a database that the product's migration made and nobody else writes to."""
         return cls(await asyncpg.connect(postgres_url), partitions)
 
     async def close(self) -> None:

@@ -1,11 +1,10 @@
-"""The bare limit of HTTP: an empty plain-ASGI route, served by uvicorn with the options that the product uses.
+"""The bare limit of HTTP: an empty plain-ASGI route, served by uvicorn with the product's options.
 
 `python -m bench.peers.empty_route PORT` serves until it is told to stop.
 """
 
 import asyncio
 import contextlib
-import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -54,28 +53,30 @@ async def empty(scope: dict[str, Any], receive: Any, send: _Send) -> None:  # no
 async def started() -> AsyncIterator[int]:
     """The route in a process of its own: its port. Raises LoadFailed."""
     port = free_port()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "bench.peers.empty_route", str(port)], stdin=subprocess.DEVNULL
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "bench.peers.empty_route", str(port)), stdin=asyncio.subprocess.DEVNULL
     )
     try:
         await _until_it_answers(process, port)
         yield port
     finally:
-        process.terminate()
+        if process.returncode is None:
+            process.terminate()
         try:
-            await asyncio.to_thread(process.wait, _STOP_S_MAX)
-        except subprocess.TimeoutExpired:
+            async with asyncio.timeout(_STOP_S_MAX):
+                await process.wait()
+        except TimeoutError:
             process.kill()
-            process.wait()
+            await process.wait()
 
 
-async def _until_it_answers(process: subprocess.Popen[bytes], port: int) -> None:
+async def _until_it_answers(process: asyncio.subprocess.Process, port: int) -> None:
     deadline_s = time.monotonic() + _START_S_MAX
     while True:
         try:
             _, writer = await asyncio.open_connection("127.0.0.1", port)
         except OSError:
-            if process.poll() is not None or time.monotonic() > deadline_s:
+            if process.returncode is not None or time.monotonic() > deadline_s:
                 raise LoadFailed("the empty route does not answer") from None
             await asyncio.sleep(0.05)
         else:

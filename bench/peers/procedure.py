@@ -1,7 +1,7 @@
-"""The peer that users have today: stock in a Postgres row, a stored procedure that reserves, driven by pgbench.
+"""The peer that users have today: stock in a Postgres row, reserved by a stored procedure through pgbench.
 
-It is written as its experts would: an integer key, room on each page for updates in place, the refusal decided
-by the UPDATE's own condition, prepared statements, no parsing of text. Same server, same durability.
+It is written as its experts would: an integer key, room on each page for updates in place, the UPDATE's own
+condition as the refusal, statements prepared. The same server, the same durability.
 """
 
 import asyncio
