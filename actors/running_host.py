@@ -1,4 +1,4 @@
-"""A host with everything around it: committer, snapshots, courier, clock and lanes. Still without Ray."""
+"""A host with everything around it: snapshots, courier, clock, auditor and lanes. Still without Ray."""
 
 import asyncio
 import contextlib
@@ -8,6 +8,7 @@ from typing import Any
 
 import structlog
 
+from actors.auditor import Auditor
 from actors.clockwork import Clockwork
 from actors.courier import Courier
 from actors.gateway import LaneGateway
@@ -44,6 +45,7 @@ class RunningHost:
         self.directory = directory
         self.peers = LaneGateway(directory, token, partitions)
         self.clockwork = Clockwork(host, self.peers)
+        self.auditor = Auditor(host)
         self.address = ""
         self._node = node
         controls: dict[str, Control] = {
@@ -64,6 +66,7 @@ class RunningHost:
             self.snapshotter.run(),
             self.courier.run(),
             self.clockwork.run(),
+            self.auditor.run(),
         ):
             self.host.spawn(loop)
         self.address = f"{advertised or address}:{await self.lanes.start(address, port)}"
@@ -121,6 +124,7 @@ class RunningHost:
             "tail_entries": sum(owned.committed_seq - owned.snapshot_seq for owned in host.owned.values()),
             "courier_lag": self.courier.lag,
             "drift": host.gauges.drift,
+            "audits": host.gauges.audits,
             "recovery_ms": host.gauges.recovery_ms,
             "metrics": host.gauges.plain(),
         }

@@ -1,0 +1,164 @@
+"""Adapters in memory that a test steers: they wait, fail and lose answers when it says so."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+from engine.commands import StockKey
+from engine.entries import Entry
+from engine.images import Rows
+from persistence.memory import MemoryDatabase, MemoryLedger, MemorySnapshots, MemoryStreams
+from persistence.ports import Message, OutcomeUnknown, Recovery, Unavailable
+
+
+class Gate:
+    """Open unless a test holds it; tells how many wait at it."""
+
+    def __init__(self) -> None:
+        self._open = asyncio.Event()
+        self._open.set()
+        self.waiting = 0
+
+    async def passed(self) -> None:
+        """Wait while the gate is held."""
+        self.waiting += 1
+        try:
+            await self._open.wait()
+        finally:
+            self.waiting -= 1
+
+    def hold(self) -> None:
+        """Let nobody pass."""
+        self._open.clear()
+
+    def release(self) -> None:
+        """Let everybody pass."""
+        self._open.set()
+
+    def held(self) -> AbstractAsyncContextManager[None]:
+        """Hold the gate for the length of a block."""
+        return self._held()
+
+    @asynccontextmanager
+    async def _held(self) -> AsyncIterator[None]:
+        self.hold()
+        try:
+            yield
+        finally:
+            self.release()
+
+
+class SteeredLedger(MemoryLedger):
+    """A ledger whose appends wait at `gate`, and end as `outcomes` say: none left means well.
+
+    unavailable: nothing is committed. lost_request: unknown, not committed. lost_answer: unknown, committed.
+    """
+
+    def __init__(self, database: MemoryDatabase, host: str) -> None:
+        super().__init__(database, host)
+        self.gate = Gate()
+        self.outcomes: deque[str] = deque()
+        self.batches: list[list[Entry]] = []
+        """What was committed, a list an append."""
+        self.questions: deque[str] = deque()
+        """How the next `is_committed` end: `unavailable` or well."""
+
+    async def append(self, entries: Sequence[Entry]) -> None:
+        """See `Ledger.append`."""
+        await self.gate.passed()
+        outcome = self.outcomes.popleft() if self.outcomes else "well"
+        if outcome == "unavailable":
+            raise Unavailable(outcome)
+        if outcome == "lost_request":
+            raise OutcomeUnknown(outcome)
+        await super().append(entries)
+        self.batches.append(list(entries))
+        if outcome == "lost_answer":
+            raise OutcomeUnknown(outcome)
+
+    async def is_committed(self, entries: Sequence[Entry]) -> bool:
+        """See `Ledger.is_committed`."""
+        if self.questions and self.questions.popleft() == "unavailable":
+            message = "the question"
+            raise Unavailable(message)
+        return await super().is_committed(entries)
+
+
+class SteeredSnapshots(MemorySnapshots):
+    """Snapshots that wait at gates, and fail as long as a test says so."""
+
+    def __init__(self, database: MemoryDatabase) -> None:
+        super().__init__(database)
+        self.check_gate = Gate()
+        self.load_gate = Gate()
+        self.recover_gate = Gate()
+        self.save_gate = Gate()
+        self.failing: set[str] = set()
+        """Names of methods that raise Unavailable."""
+        self.loads = 0
+        self.checks = 0
+
+    async def lost(self, epochs: dict[int, int]) -> frozenset[int]:
+        """See `Snapshots.lost`."""
+        self.checks += 1
+        await self.check_gate.passed()
+        self._fail("lost")
+        return await super().lost(epochs)
+
+    async def load(self, partition: int, stocks: Sequence[StockKey]) -> Rows:
+        """See `Snapshots.load`."""
+        self.loads += 1
+        await self.load_gate.passed()
+        self._fail("load")
+        return await super().load(partition, stocks)
+
+    async def recover(self, partitions: Sequence[int], recent_keys: int) -> Recovery:
+        """See `Snapshots.recover`."""
+        await self.recover_gate.passed()
+        self._fail("recover")
+        return await super().recover(partitions, recent_keys)
+
+    async def save(self, epochs: dict[int, tuple[int, int, int]], rows: Rows) -> frozenset[int]:
+        """See `Snapshots.save`."""
+        await self.save_gate.passed()
+        self._fail("save")
+        return await super().save(epochs, rows)
+
+    def _fail(self, name: str) -> None:
+        if name in self.failing:
+            raise Unavailable(name)
+
+
+class SteeredStreams(MemoryStreams):
+    """Streams that can be away, and can lose what they had."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_away = False
+        self.stored_before_failing = 0
+        """How many messages of the next publishes are stored although they fail."""
+
+    async def publish(self, messages: Sequence[Message]) -> None:
+        """See `Streams.publish`."""
+        if self.is_away:
+            stored = list(messages)[: self.stored_before_failing]
+            self.stored_before_failing -= len(stored)
+            await super().publish(stored)
+            message = "streams are away"
+            raise Unavailable(message)
+        await super().publish(messages)
+
+    async def ledger_tails(self, partitions: Sequence[int]) -> dict[int, int]:
+        """See `Streams.ledger_tails`."""
+        if self.is_away:
+            message = "streams are away"
+            raise Unavailable(message)
+        return await super().ledger_tails(partitions)
+
+    def wipe(self) -> None:
+        """Forget everything, as a server that lost its disk."""
+        self.stock.clear()
+        self.ledger.clear()
+        self.tails.clear()
+        self._message_ids.clear()
