@@ -16,6 +16,7 @@ import structlog
 
 from actors.activator import Activator
 from actors.committer import Batch, Committer
+from actors.doubts import Doubts
 from actors.first_answer import first_answer
 from actors.frames import encode
 from actors.gauges import Gauges
@@ -79,6 +80,7 @@ class Host:
         self.keys = KeyWindow(options.key_window)
         self.committer = Committer(ledger, snapshots, self, self.gauges, sleep)
         self.activator = Activator(self)
+        self.doubts = Doubts(self)
         self.in_flight = 0
         self.is_stopping = False
         self.on_closing: list[Callable[[Batch], None]] = []
@@ -130,16 +132,26 @@ class Host:
             if remembered is not None:
                 self._repeat(request, remembered)
                 return
+            if self.doubts.take(owned, request):
+                return
         outcome = decide(owned.state, request.command, self.clock(), key, request.fingerprint)
         if isinstance(outcome, Refused):
-            self._settle(request, outcome)
-            if type(request.command) is ReserveTogether:
-                return  # It was this attempt that was refused; the next one has the same key.
-        else:
-            self._record(owned, outcome)
-            self._settle(request, answer(owned.state, request.command, outcome))
+            if key is not None and not self.keys.is_whole:
+                self.doubts.open(owned, request, outcome)
+            else:
+                self.refuse(request, outcome)
+            return
+        self._record(owned, outcome)
+        self._settle(request, answer(owned.state, request.command, outcome))
         if key is not None:
             self.keys.remember(key, Remembered(request.fingerprint, request.status, request.encoded))
+
+    def refuse(self, request: Request, refusal: Refused) -> None:
+        """Put a refusal into the open batch, and remember it."""
+        self._settle(request, refusal)
+        # Of an attempt at a reservation, only this one was refused; the next one has the same key.
+        if request.key is not None and type(request.command) is not ReserveTogether:
+            self.keys.remember(request.key, Remembered(request.fingerprint, request.status, request.encoded))
 
     def _record(self, owned: OwnedPartition, entries: list[Entry]) -> None:
         state = owned.state
@@ -317,10 +329,11 @@ class Host:
         heads = await self.snapshots.claim(self.options.name, address, partitions, self.clock())
         for head in heads:
             self.owned[head.partition] = OwnedPartition(head.partition, head.epoch)
-        recovery = await self.snapshots.recover(
-            partitions, min(self.options.recovered_keys, self.options.key_window)
-        )
+        most_keys = min(self.options.recovered_keys, self.options.key_window)
+        recovery = await self.snapshots.recover(partitions, most_keys)
         self.keys.recall(reversed(recovery.recent_keys))
+        if len(recovery.recent_keys) >= most_keys:
+            self.keys.is_whole = False
         self._install(recovery)
         self.gauges.recovery_ms = (perf_counter() - started) * 1000
 

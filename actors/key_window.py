@@ -25,11 +25,13 @@ class Remembered(NamedTuple):
 class KeyWindow:
     """First answers by key, bounded: the oldest leaves first, when the host says so."""
 
-    __slots__ = ("_answers", "_size")
+    __slots__ = ("_answers", "_size", "is_whole")
 
     def __init__(self, size: int) -> None:
         self._answers: OrderedDict[str, Remembered] = OrderedDict()
         self._size = size
+        self.is_whole = True
+        """Whether it knows every key that is in the ledger."""
 
     def __len__(self) -> int:
         return len(self._answers)
@@ -46,6 +48,7 @@ class KeyWindow:
         """Fill what room there is with keys that are older than all that are known, newest first."""
         for entry in entries:
             if len(self._answers) >= self._size:
+                self.is_whole = False
                 return
             assert entry.key is not None
             if entry.key not in self._answers:
@@ -56,6 +59,7 @@ class KeyWindow:
         """Forget the oldest beyond the window's size, but none of the newest `in_flight`."""
         for _ in range(len(self._answers) - max(self._size, in_flight)):
             self._answers.popitem(last=False)
+            self.is_whole = False
 
     def forget(self, key: str) -> None:
         """Forget a key whose command turned out not to have happened."""

@@ -44,7 +44,7 @@ class Plan:
                     self.sold[sku] += quantity
 
     def differences(self, recorded: dict[str, Recorded]) -> list[str]:
-        """Return a line for each SKU whose recorded figures are not what the file makes them, but not too many."""
+        """Return a line for each SKU whose figures are not what the file makes them, but not too many."""
         returned = self.sales.returned
         found = []
         for sku, one in recorded.items():

@@ -182,7 +182,7 @@ def replay(
 
 
 def _is_replayed(answer: httpx.Response) -> bool:
-    return answer.headers.get("Idempotent-Replayed") == "true"
+    return bool(answer.headers.get("Idempotent-Replayed") == "true")
 
 
 def _counter(progress: Progress, what: str, total: int) -> Callable[[], None]:

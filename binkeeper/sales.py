@@ -14,10 +14,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from binkeeper.errors import StartError
 from engine.limits import CODE_LENGTH_MAX, QUANTITY_MAX, TEXT_LENGTH_MAX
+
+if TYPE_CHECKING:
+    import _csv
 
 COLUMNS = (
     "InvoiceNo", "StockCode", "Description", "Quantity", "InvoiceDate", "UnitPrice", "CustomerID", "Country",
@@ -124,7 +127,7 @@ def _content(file: Path) -> bytes:
     return content
 
 
-def _read(rows: "csv._reader", digest: str) -> SalesFile:
+def _read(rows: "_csv._reader", digest: str) -> SalesFile:
     invoices: dict[str, Invoice] = {}
     numbers: set[str] = set()
     skipped: list[SkippedLine] = []
