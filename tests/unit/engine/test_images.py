@@ -1,12 +1,16 @@
 """Snapshots: rows out, rows in, and a partition that goes on as if nothing had happened."""
 
+import pytest
+
 from engine.apply import apply, apply_filtered
 from engine.commands import (
+    Command,
     ExpireStock,
     ExtendReservation,
     HoldStock,
     MoveStock,
     PickReservation,
+    PickStock,
     ReceiveStock,
     ReleaseReservation,
     ReserveLine,
@@ -112,3 +116,23 @@ def test_a_command_says_which_stocks_it_touches(desk: Desk) -> None:
     assert (reservation_number(pick), reservation_number(ExpireStock(*TEA))) == (reservation.number, None)
     assert partition_key(ReceiveStock(*TEA, "A-1", 1)) == TEA
     assert partition_key(pick) is None
+
+
+@pytest.mark.parametrize("command", [
+    MoveStock(SITE, SKU, "A-1", "Z-1", 6),
+    ExpireStock(*TEA),
+    PickStock(SITE, SKU, 3),
+    HoldStock(SITE, SKU, "A-1", 2, None, "damage"),
+])  # fmt: skip
+def test_decisions_do_not_depend_on_the_order_of_a_snapshots_rows(desk: Desk, command: Command) -> None:
+    for location, lot in (("B-1", "L2"), ("A-1", "L2"), ("A-1", "L1")):
+        desk.receive(3, location, lot=lot, expires_at_ms=NOON_MS + 60_000)
+    for lot in ("L2", "L1"):
+        desk.reserve(2, ttl_s=50, location="A-1", lot=lot)
+    twin = Desk()
+    twin.now_ms = desk.now_ms = NOON_MS + (60_000 if isinstance(command, ExpireStock) else 0)
+    twin.partition.seq, twin.partition.at_ms = desk.partition.seq, desk.partition.at_ms
+    rows = capture(desk.partition, [TEA], desk.partition.reservations)
+    restore(twin.partition, [TEA], Rows(*(part[::-1] for part in rows)))
+    assert twin.do(command) == desk.do(command)
+    assert everything(twin.partition) == everything(desk.partition)

@@ -2,10 +2,13 @@
 
 import pytest
 
-from engine.commands import ReserveLine, ReserveStock
+from engine.apply import apply
+from engine.commands import ReceiveStock, ReleaseReservation, ReserveLine, ReserveStock, ReserveTentatively
+from engine.decide import decide
 from engine.entries import Kind
 from engine.limits import QUANTITY_MAX
-from engine.refusals import Refusal
+from engine.refusals import Refusal, Refused
+from engine.state import Partition
 from tests.unit.engine.desk import NOON_MS, SITE, SKU, Desk, places, reserve_line
 
 
@@ -141,12 +144,18 @@ def test_lines_lie_in_order_of_their_index(desk: Desk) -> None:
     assert [line.index for line in reservation.lines] == [0, 1, 2]
 
 
-def test_ten_thousand_lines_are_reserved_and_released_at_once(desk: Desk) -> None:
-    for number in range(200):
-        desk.partition.stocks.clear() if not number else None
-        desk.receive(1, sku=f"sku-{number}")
-    lines = tuple(ReserveLine(SITE, f"sku-{number}", 1, index=number) for number in range(200))
-    assert desk.reserve_lines(*lines).open == 200
+@pytest.mark.timeout(20)
+def test_ten_thousand_lines_take_time_in_proportion() -> None:
+    partition = Partition(0)
+    lines = tuple(ReserveLine(SITE, f"sku-{number}", 1, index=number) for number in range(10_000))
+    receipts = [ReceiveStock(SITE, line.sku, "A-1", 1) for line in lines]
+    for command in (*receipts, ReserveStock(lines), ReleaseReservation(10_001, NOON_MS)):
+        entries = decide(partition, command, NOON_MS)
+        assert not isinstance(entries, Refused)
+        for entry in entries:
+            apply(partition, entry)
+    assert partition.seq == 30_000
+    assert partition.reservations[10_001].state == "released"
 
 
 @pytest.mark.parametrize("partial", [False, True])
@@ -182,8 +191,6 @@ def test_time_does_not_go_back(desk: Desk) -> None:
 
 
 def test_a_shortage_says_how_much_is_pending(desk: Desk) -> None:
-    from engine.commands import ReserveTentatively  # noqa: PLC0415
-
     desk.receive(5)
     desk.do(ReserveTentatively("a", 9, NOON_MS + 1, (reserve_line(4),)))
     refusal = desk.refusal(ReserveStock((reserve_line(2),)))

@@ -86,3 +86,10 @@ def test_equal_lots_are_taken_in_order_of_their_location(desk: Desk, strategy: s
 def test_a_pick_without_a_reservation_takes_first_expired_first(shelves: Desk) -> None:
     answer = shelves.ask(PickStock(SITE, SKU, 6))
     assert [part["location"] for part in answer["allocations"]] == ["A-2", "A-1"]
+
+
+def test_fewest_prefers_the_first_of_bins_that_fit_equally_well(desk: Desk) -> None:
+    for location in ("C-1", "A-1", "B-1"):
+        desk.receive(4, location)
+    assert places(desk.reserve(3, strategy="fewest")) == [("A-1", "", 3)]
+    assert [location for location, _, _ in places(desk.reserve(6, strategy="fewest"))] == ["B-1", "C-1"]
