@@ -1,6 +1,6 @@
 """What the engine has recorded at a site, read back from its ledger and its bins.
 
-Units are summed from each SKU's history; units on hand come from the bins. Nothing here is what a replay counted.
+Units are summed from each SKU's history; units on hand come from the bins. Nothing is a replay's own count.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ class Recorded:
 async def read_back(
     client: Client, site: str, skus: Iterable[str], step: Callable[[], None]
 ) -> dict[str, Recorded]:
-    """Return what is recorded of the site's SKUs and of `skus`; `step` is called after each. Raises Stopped."""
+    """Return what is recorded of the site's SKUs and of `skus`; `step` follows each. Raises Stopped."""
     recorded: dict[str, Recorded] = {sku: Recorded() for sku in skus}
     async for bin_ in _bins(client, site):
         one = recorded.setdefault(bin_["sku"], Recorded())

@@ -127,7 +127,7 @@ def _content(file: Path) -> bytes:
     return content
 
 
-def _read(rows: "_csv._reader", digest: str) -> SalesFile:
+def _read(rows: "_csv.Reader", digest: str) -> SalesFile:
     invoices: dict[str, Invoice] = {}
     numbers: set[str] = set()
     skipped: list[SkippedLine] = []

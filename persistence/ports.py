@@ -67,6 +67,12 @@ class Ledger(Protocol):
     async def of_reservation(self, partition: int, number: int, until_seq: int) -> list[Entry]:
         """Return the entries of a reservation in order, from its first (`seq == number`) to `until_seq`."""
 
+    async def at(self, places: Sequence[tuple[int, int]]) -> list[Entry]:
+        """Return the entries at these (partition, seq), in this order; where there is none, none."""
+
+    async def confirmations(self, partition: int, numbers: Sequence[int]) -> list[Entry]:
+        """Return the `reservation_confirmed` entries of these reservations of a partition, in order."""
+
     async def with_keys(self, keys: Sequence[str]) -> list[Entry]:
         """Return the keyed entries (each its command's first) that carry one of these keys."""
 

@@ -4,7 +4,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 
 from engine.commands import StockKey
-from engine.entries import Entry
+from engine.entries import Entry, Kind
 from persistence.memory.database import MemoryDatabase
 
 
@@ -38,6 +38,20 @@ class MemoryLedger:
         """See `Ledger.of_reservation`."""
         return [
             entry for entry in self._entries(partition)[number - 1 : until_seq] if entry.reservation == number
+        ]
+
+    async def at(self, places: Sequence[tuple[int, int]]) -> list[Entry]:
+        """See `Ledger.at`."""
+        return [
+            entry for number, seq in sorted(set(places)) for entry in self._entries(number)[seq - 1 : seq]
+        ]
+
+    async def confirmations(self, partition: int, numbers: Sequence[int]) -> list[Entry]:
+        """See `Ledger.confirmations`."""
+        return [
+            entry
+            for entry in self._entries(partition)
+            if entry.kind == Kind.RESERVATION_CONFIRMED and entry.reservation in numbers
         ]
 
     async def with_keys(self, keys: Sequence[str]) -> list[Entry]:

@@ -15,7 +15,7 @@ from typing import NamedTuple, Self
 import asyncpg
 
 from engine.commands import StockKey
-from engine.entries import Entry
+from engine.entries import Entry, Kind
 from persistence.ports import KeysTaken, OutcomeUnknown, PartitionsLost, Unavailable
 from persistence.postgres.faults import LOST, is_ours, is_rolled_back, repeatable
 from persistence.postgres.sessions import Connection, Sessions
@@ -153,6 +153,27 @@ class PostgresLedger:
             partition,
             number,
             until_seq,
+        )
+
+    async def at(self, places: Sequence[tuple[int, int]]) -> list[Entry]:
+        """See `Ledger.at`."""
+        return await self._entries(
+            "JOIN (SELECT DISTINCT * FROM unnest($1::int[], $2::bigint[]) AS u (partition, seq)) AS ours"
+            " USING (partition, seq) ORDER BY partition, seq",
+            [partition for partition, _ in places],
+            [seq for _, seq in places],
+        )
+
+    async def confirmations(self, partition: int, numbers: Sequence[int]) -> list[Entry]:
+        """See `Ledger.confirmations`. Looks at every entry of the partition after the lowest number."""
+        if not numbers:
+            return []
+        return await self._entries(
+            f"WHERE partition = $1 AND seq > $2 AND kind = '{Kind.RESERVATION_CONFIRMED}'"
+            " AND reservation = ANY($3::bigint[]) ORDER BY seq",
+            partition,
+            min(numbers),
+            list(numbers),
         )
 
     async def with_keys(self, keys: Sequence[str]) -> list[Entry]:

@@ -147,6 +147,30 @@ async def test_a_reservations_entries_come_in_order_up_to_a_sequence_number(ledg
     assert [entry.seq for entry in await ledger.of_reservation(1, 2, 5)] == [2, 4, 5]
 
 
+async def test_entries_are_found_by_their_places(ledger: Ledger) -> None:
+    await ledger.append([received(1, 1), received(1, 2), received(2, 1)])
+    found = await ledger.at([(2, 1), (1, 2), (1, 9), (7, 1), (2, 1)])
+    assert [(entry.partition, entry.seq) for entry in found] == [(1, 2), (2, 1)]
+    assert await ledger.at([]) == []
+
+
+async def test_confirmations_are_found_by_their_reservations(ledger: Ledger) -> None:
+    note = dict.fromkeys(("site", "sku", "location", "lot"))
+    await ledger.append(
+        [
+            received(1, 1),
+            received(1, 2, kind="stock_reserved", reservation=2, line=0, reserved=1),
+            received(1, 3, kind="stock_reserved", reservation=3, line=0, reserved=2),
+            received(1, 4, kind="reservation_confirmed", reservation=3, quantity=0, **note),
+            received(1, 5, kind="reservation_confirmed", reservation=2, quantity=0, **note),
+            received(2, 1, kind="reservation_confirmed", reservation=2, quantity=0, **note),
+        ]
+    )
+    assert [entry.seq for entry in await ledger.confirmations(1, [2])] == [5]
+    assert [entry.seq for entry in await ledger.confirmations(1, [2, 3, 8])] == [4, 5]
+    assert await ledger.confirmations(1, []) == []
+
+
 async def test_keyed_entries_are_found_wherever_they_are(ledger: Ledger) -> None:
     first, second = received(1, 1, "k1"), received(2, 1, "k2")
     await ledger.append([first, second, received(2, 2)])
