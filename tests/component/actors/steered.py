@@ -2,8 +2,8 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from engine.commands import StockKey
 from engine.entries import Entry
@@ -36,12 +36,9 @@ class Gate:
         """Let everybody pass."""
         self._open.set()
 
-    def held(self) -> AbstractAsyncContextManager[None]:
+    @contextmanager
+    def held(self) -> Iterator[None]:
         """Hold the gate for the length of a block."""
-        return self._held()
-
-    @asynccontextmanager
-    async def _held(self) -> AsyncIterator[None]:
         self.hold()
         try:
             yield
