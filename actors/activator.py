@@ -193,6 +193,8 @@ class Activator:
         restore(owned.state, keys, rows)
         for request in waiting:
             request.looked_up = True
+        if waiting:
+            owned.visitors.update(row.number for row in rows.reservations)
 
     async def _look_back(self, owned: OwnedPartition, request: Request) -> None:
         """Fill in what was on hand when the counter looked."""

@@ -25,6 +25,7 @@ class OwnedPartition:
         "queue",
         "snapshot_seq",
         "state",
+        "visitors",
     )
 
     def __init__(self, number: int, epoch: int) -> None:
@@ -40,6 +41,8 @@ class OwnedPartition:
         """The last entry that is durable; the state may be ahead of it."""
         self.dirty_stocks: set[StockKey] = set()
         self.dirty_reservations: set[int] = set()
+        self.visitors: set[int] = set()
+        """Reservations that need not stay active once they are resolved and written."""
 
     @property
     def dirty(self) -> int:

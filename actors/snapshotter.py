@@ -89,6 +89,8 @@ class Snapshotter:
                 else:
                     self._wake.clear()
                     await self._wake.wait()
+            for owned in self._host.owned.values():
+                self._rest(owned)
 
     def _closing(self, batch: Batch) -> None:
         if self._wanted:
@@ -140,22 +142,24 @@ class Snapshotter:
             for image in images:
                 if image.owned.state.number not in lost:
                     image.owned.snapshot_seq = image.seq
-                    self._rest(image)
+                    image.owned.visitors |= image.numbers
             host.gauges.snapshots += 1
             return
 
-    def _rest(self, image: Image) -> None:
+    def _rest(self, owned: OwnedPartition) -> None:
         """Let go of resolved reservations that are written, and of stocks beyond the limit."""
-        owned = image.owned
-        state = owned.state
-        for number in image.numbers:
+        if owned.queue or not owned.is_ready:
+            return  # What waits there may need what it has looked up.
+        state, visitors = owned.state, owned.visitors
+        owned.visitors = set()
+        for number in visitors:
             reservation = state.reservations.get(number)
             if reservation is not None and not reservation.open and number not in owned.dirty_reservations:
                 del state.reservations[number]
                 if reservation.attempt is not None:
                     state.attempts.pop(reservation.attempt, None)
         share = self._host.options.active_stocks_max // max(1, len(self._host.owned))
-        if len(state.stocks) > share and not owned.queue:
+        if len(state.stocks) > share:
             quiet = [
                 key
                 for key, stock in state.stocks.items()
