@@ -290,6 +290,7 @@ class Host:
         requests: dict[int, list[Request]] = {number: [] for number in partitions}
         for batch in batches:
             for request in batch.without(partitions):
+                request.looked_up = False  # What was loaded for it is gone.
                 requests[request.partition].append(request)
                 if request.key is not None:
                     self.keys.forget(request.key)

@@ -1,10 +1,14 @@
 """Keys that are older than the host's window: repeats get the first answer, whatever the stock is by now."""
 
+import asyncio
+from collections.abc import Sequence
+
 import pytest
 
 from actors.outcomes import Answered
-from engine.commands import PickStock
-from tests.component.actors.world import World, code_of, view_of, world
+from engine.commands import PickStock, ReceiveStock
+from engine.entries import Entry
+from tests.component.actors.world import World, code_of, until, view_of, world
 
 
 async def forget_all(w: World) -> None:
@@ -46,6 +50,33 @@ async def test_a_pick_of_what_is_picked_already(w: World) -> None:
     assert again.replayed
     assert again.view == first.view
     assert code_of(await pick("new")) == "reservation_resolved"
+
+
+async def test_what_is_decided_again_beside_a_repeat_finds_a_reservation_that_rests(
+    w: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receipt = ReceiveStock("LON", "TEA", "A", 5)
+    await w.ask(receipt, "old receipt")
+    reservation = view_of(await w.reserve("TEA", 5))["id"]
+    await w.reservations.release(reservation, quantity=None, sku=None, key="old release")
+    await forget_all(w)
+    await w.gateway.flush()
+    core = w.hosts[0].host
+    assert not any(owned.state.reservations for owned in core.owned.values())
+    look_up = core.ledger.with_keys
+
+    async def slow_look_up(keys: Sequence[str]) -> list[Entry]:
+        if "new release" in keys:
+            await until(lambda: core.gauges.rewinds == 1)
+        return await look_up(keys)
+
+    monkeypatch.setattr(core.ledger, "with_keys", slow_look_up)
+    release = w.reservations.release(reservation, quantity=None, sku=None, key="new release")
+    released, received = await asyncio.gather(release, w.ask(receipt, "old receipt"))
+    assert core.gauges.rewinds == 1
+    assert code_of(released) == "reservation_resolved"
+    assert isinstance(received, Answered)
+    assert received.replayed
 
 
 async def test_units_that_are_taken_once_and_asked_for_twice_at_the_same_time(w: World) -> None:
