@@ -17,7 +17,7 @@ settings.register_profile(
 settings.register_profile(
     "engine_long",
     parent=settings.get_profile("engine_ci"),
-    max_examples=3_000,
+    max_examples=1_000,
     stateful_step_count=120,
 )
 PROFILE = "engine_long" if os.environ.get("BINKEEPER_TEST_PROFILE") == "long" else "engine_ci"
