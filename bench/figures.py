@@ -10,6 +10,7 @@ import random
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from math import ceil
 from typing import Any
 
 import asyncpg
@@ -120,15 +121,22 @@ class Run:
         self._known.update(await describe(url))
 
     async def _measure_resting(self) -> None:
-        """Measure what bins cost that nothing happens to, and recovery with them."""
+        """Measure what bins cost that nothing happens to, and recovery with them.
+
+        Memory is what the hosts' processes have grown by, over the bins; every bin is active, and nothing is
+        subtracted: not the window of command keys, not what the allocator keeps. The second half alone comes
+        without the window, which the first has filled.
+        """
         plan, probe = self._plan, self._probe
         await probe.rest()
         hosts = len(self._product.host_pids())
-        before = probe.memory_bytes()
-        self._say(f"receiving {plan.resting_bins:,} bins")
-        told = await self._lanes.ask("fill", self.resting, self._next_salt(), in_flight=_FILL_IN_FLIGHT)
-        rest_s = await probe.rest()
-        after = probe.memory_bytes()
+        grown = [probe.memory_bytes()]
+        half = plan.resting_bins // 2
+        for first, end in ((0, half), (half, plan.resting_bins)):
+            self._say(f"receiving {end - first:,} bins")
+            self._samples.add("receive_ops_s", await self._receive(self.resting, first, end))
+            self._samples.add("receive_rest_s", await probe.rest())
+            grown.append(probe.memory_bytes())
         self._say(f"killing the host with {plan.resting_bins:,} bins")
         bins = random.Random(plan.seed).sample(range(plan.resting_bins), min(_PROBED_BINS, plan.resting_bins))
         recovery_s = await probe.kill_and_reserve(self.resting, bins, self._next_salt())
@@ -137,20 +145,26 @@ class Run:
         await probe.rest()
         await self._audit(self.resting, bins)
         self._known.update(
-            bytes_per_bin=round((after - before) / plan.resting_bins),
-            recovery_200k_s=rounded(recovery_s),
             resting_bins=plan.resting_bins,
-            receive_ops_s=rounded(told["ops_s"]),
-            receive_rest_s=rounded(rest_s),
-            host_bytes_before=before,
-            host_bytes_after=after,
+            bytes_per_bin=round((grown[2] - grown[0]) / plan.resting_bins),
+            bytes_per_bin_second_half=round((grown[2] - grown[1]) / (plan.resting_bins - half)),
+            host_bytes_before=grown[0],
+            host_bytes_after=grown[2],
             host_bytes_recovered=probe.memory_bytes(),
+            recovery_200k_s=rounded(recovery_s),
         )
+
+    async def _receive(self, workload: Workload, first: int, end: int) -> float:
+        """Receive opening stock; return the receipts a second."""
+        told = await self._lanes.ask(
+            "fill", workload, self._next_salt(), in_flight=_FILL_IN_FLIGHT, first=first, end=end
+        )
+        return float(told["ops_s"])
 
     async def _fill(self) -> None:
         self._say(f"receiving {self._plan.bins:,} bins and a hot one; warming up")
         for workload in (self.spread, self.hot):
-            await self._lanes.ask("fill", workload, self._next_salt(), in_flight=_FILL_IN_FLIGHT)
+            await self._receive(workload, 0, workload.bins)
         await self._http_round(self._http, warm_up=True)
         await self._copy.ask("copy", self.spread, self._next_salt(), batches=5, batch_rows=_COPY_ROWS)
         await self._procedure.run(self.spread, self._next_salt(), clients=self._plan.clients, seconds=1)
@@ -172,7 +186,7 @@ class Run:
         self._say(f"round {number} of {plan.rounds}: stored procedure, spread and hot")
         for workload, name in ((self.spread, "procedure_spread"), (self.hot, "procedure_hot")):
             told = await self._procedure.run(
-                workload, self._next_salt(), clients=plan.clients, seconds=max(1, round(plan.seconds))
+                workload, self._next_salt(), clients=plan.clients, seconds=ceil(plan.seconds)
             )
             confirm(f"the stored procedure, {workload.name}", await self._procedure.problems(workload))
             self._audits += 1

@@ -50,8 +50,10 @@ class LanesLoad:
             await shared.ended
         return shared.told.plain(from_s, until_s)
 
-    async def fill(self, workload: Workload, salt: int, *, in_flight: int) -> dict[str, Any]:
-        """Receive the workload's opening stock, so that every bin is there."""
+    async def fill(
+        self, workload: Workload, salt: int, *, in_flight: int, first: int, end: int
+    ) -> dict[str, Any]:
+        """Receive opening stock into the bins from `first` to before `end`, so that they are there."""
         keys = keys_of(salt)
         room = asyncio.Semaphore(in_flight)
         faults: list[BaseException] = []
@@ -66,7 +68,7 @@ class LanesLoad:
 
         began_s = perf_counter()
         partitions = self._gateway.partitions
-        for index in range(workload.bins):
+        for index in range(first, end):
             await room.acquire()
             receive = ReceiveStock(workload.name, workload.sku(index), workload.location(index), ON_HAND)
             future = self._gateway.submit(workload.partition(index, partitions), receive, key_from(keys))
@@ -77,7 +79,7 @@ class LanesLoad:
             await room.acquire()
         if faults:
             raise faults[0]
-        return {"ops_s": workload.bins / (perf_counter() - began_s)}
+        return {"ops_s": (end - first) / (perf_counter() - began_s)}
 
 
 class _Shared:

@@ -8,9 +8,9 @@ class Plan:
     """How much is measured. The full plan takes under three minutes on two cores."""
 
     rounds: int = 3
-    seconds: float = 3.0
+    seconds: float = 2.5
     """Of each round that counts, after `warm_s` that do not."""
-    warm_s: float = 0.7
+    warm_s: float = 0.5
     bins: int = 10_000
     resting_bins: int = 200_000
     in_flight: int = 256
