@@ -102,10 +102,14 @@ class Activator:
         if number is None and not is_query:
             number = reservation_number(command)
         if number is not None and number not in state.reservations:
-            if not request.looked_up and number <= owned.snapshot_seq:
+            if request.looked_up is not owned and number <= owned.snapshot_seq:
                 needs.reservations.setdefault(number, []).append(request)
             return
-        if type(command) is SettleAttempt and command.attempt not in state.attempts and not request.looked_up:
+        if (
+            type(command) is SettleAttempt
+            and command.attempt not in state.attempts
+            and request.looked_up is not owned
+        ):
             needs.attempts.setdefault(command.attempt, []).append(request)
             return
         keys: list[StockKey]
@@ -192,7 +196,7 @@ class Activator:
     ) -> None:
         restore(owned.state, keys, rows)
         for request in waiting:
-            request.looked_up = True
+            request.looked_up = owned
         if waiting:
             owned.visitors.update(row.number for row in rows.reservations)
 

@@ -290,7 +290,6 @@ class Host:
         requests: dict[int, list[Request]] = {number: [] for number in partitions}
         for batch in batches:
             for request in batch.without(partitions):
-                request.looked_up = False  # What was loaded for it is gone.
                 requests[request.partition].append(request)
                 if request.key is not None:
                     self.keys.forget(request.key)
@@ -299,6 +298,8 @@ class Host:
             fresh = OwnedPartition(number, old.epoch)
             fresh.queue.extend([*requests[number], *old.queue])
             old.queue.clear()
+            for request in fresh.queue:
+                request.looked_up = False  # What was loaded for it is gone.
             self.owned[number] = fresh
         self.spawn(self._recover_again(sorted(partitions), keys))
 

@@ -67,5 +67,5 @@ class Request:
         self.status = Status.UNAVAILABLE
         self.encoded = b"\xc0"
         """The answer as MessagePack: nil until there is one."""
-        self.looked_up = False
-        """Whether a reservation or attempt that is not active was looked for in the snapshots."""
+        self.looked_up: object = None
+        """The owned partition for which its reservation or attempt was looked for in the snapshots."""
