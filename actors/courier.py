@@ -59,6 +59,7 @@ class Courier:
         self._tracks: dict[int, Track] = {}
         self._pending: dict[int, None] = {}
         self._bins = ChangedBins()
+        self._bins_on_their_way = 0
         self._buffered = 0
         self._saved: dict[int, int] = {}
         self._wake = asyncio.Event()
@@ -73,7 +74,7 @@ class Courier:
             for number, track in self._tracks.items()
             if self._is_ours(number)
         )
-        return entries + len(self._bins)
+        return entries + len(self._bins) + self._bins_on_their_way
 
     def _is_ours(self, number: int) -> bool:
         track = self._tracks.get(number)
@@ -225,11 +226,14 @@ class Courier:
         taken = self._bins.take(_BINS_PER_ROUND if self._host.in_flight else _ENTRIES_PER_ROUND)
         if not taken:
             return 0
+        self._bins_on_their_way = len(taken)
         try:
             await self._streams.publish(await self._stock_messages(list(taken)))
         except BaseException:
             self._bins.put_back(taken)
             raise
+        finally:
+            self._bins_on_their_way = 0
         return len(taken)
 
     async def _stock_messages(self, bins: list[BinKey]) -> list[Message]:

@@ -1,0 +1,145 @@
+"""The broadcast: every entry once and in order, every bin's last state, whatever happens to the streams."""
+
+import asyncio
+from collections import defaultdict
+from typing import Any
+
+import msgspec
+import pytest
+
+from actors.queries import ReadBin
+from engine.commands import ReceiveStock
+from persistence.nats.subjects import stock_subject
+from tests.component.actors.world import PARTITIONS, World, number_of, until, view_of, world
+
+decode = msgspec.msgpack.decode
+
+
+def broadcast(w: World) -> dict[int, list[int]]:
+    """Return the sequence numbers that the `LEDGER` stream holds, by partition."""
+    seqs: dict[int, list[int]] = defaultdict(list)
+    for message in w.streams.ledger:
+        payload = decode(message.payload)
+        entries = [entry["seq"] for entry in payload["entries"]]
+        assert entries == list(range(payload["first_seq"], payload["last_seq"] + 1))
+        seqs[payload["partition"]] += entries
+    return seqs
+
+
+def is_complete(w: World) -> bool:
+    """Whether the ledger stream holds each partition's entries from the first to the last, in order."""
+    seqs = broadcast(w)
+    return all(
+        list(dict.fromkeys(seqs[number])) == list(range(1, len(tables.ledger) + 1))
+        for number, tables in enumerate(w.database.partitions)
+    )
+
+
+async def shown(w: World, sku: str, location: str = "A") -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return a bin's last message, and the bin."""
+    message = w.streams.stock[stock_subject("LON", sku, location)]
+    bin_ = await w.gateway.query(number_of(sku), ReadBin("LON", sku, location))
+    return decode(message.payload), view_of(bin_)
+
+
+async def work(w: World, count: int = 30) -> None:
+    for n in range(count):
+        await w.receive(f"SKU-{n % 7}", 5, f"LOC {n % 3}")
+        view_of(await w.reserve(f"SKU-{n % 7}", 2))
+
+
+async def test_entries_are_broadcast_without_a_gap_and_bins_as_they_are() -> None:
+    async with world() as w:
+        await work(w)
+        await until(lambda: w.hosts[0].courier.lag == 0)
+        assert broadcast(w) == {
+            number: list(range(1, len(tables.ledger) + 1))
+            for number, tables in enumerate(w.database.partitions)
+        }
+        for n in range(7):
+            message, bin_ = await shown(w, f"SKU-{n}", f"LOC {n % 3}")
+            assert message == bin_
+
+
+async def test_nothing_is_broadcast_before_it_is_durable() -> None:
+    async with world() as w:
+        await w.receive("TEA", 1)
+        await until(lambda: w.hosts[0].courier.lag == 0)
+        with w.ledgers[0].gate.held():
+            asked = asyncio.ensure_future(w.receive("TEA", 1))
+            await until(lambda: w.ledgers[0].gate.waiting == 1)
+            w.hosts[0].courier._bins.note(w.database.partitions[number_of("TEA")].ledger)
+            w.hosts[0].courier._wake.set()
+            await asyncio.sleep(0.05)
+            assert decode(w.streams.stock[stock_subject("LON", "TEA", "A")].payload)["on_hand"] == 1
+            assert len(broadcast(w)[number_of("TEA")]) == 2
+        await asked
+        await until(lambda: is_complete(w))
+
+
+@pytest.mark.parametrize("stored", [0, 1, 3])
+async def test_streams_that_were_away_get_everything_when_they_are_back(stored: int) -> None:
+    async with world() as w:
+        await work(w, 5)
+        w.streams.is_away, w.streams.stored_before_failing = True, stored
+        await work(w, 20)
+        assert w.hosts[0].courier.lag
+        w.streams.is_away = False
+        await until(lambda: w.hosts[0].courier.lag == 0)
+        assert is_complete(w)
+        message, bin_ = await shown(w, "SKU-3", "LOC 0")
+        assert message == bin_
+
+
+async def test_streams_that_lost_everything_get_it_again() -> None:
+    async with world() as w:
+        await work(w, 20)
+        await until(lambda: w.hosts[0].courier.lag == 0)
+        w.streams.is_away = True
+        await w.receive("TEA", 1)
+        await until(lambda: w.hosts[0].courier.lag > 0)
+        w.streams.wipe()
+        w.streams.is_away = False
+        await until(lambda: is_complete(w))
+        await until(lambda: w.hosts[0].courier.lag == 0)
+        for n in range(7):
+            message, bin_ = await shown(w, f"SKU-{n}", f"LOC {n % 3}")
+            assert message == bin_
+
+
+async def test_a_new_owner_goes_on_where_the_former_one_stopped() -> None:
+    async with world() as w:
+        await work(w, 10)
+        await until(lambda: w.hosts[0].courier.lag == 0)
+        w.streams.is_away = True
+        await work(w, 10)
+        await w.kill(w.hosts[0])
+        w.streams.is_away = False
+        second = await w.host("second")
+        await until(lambda: second.courier.lag == 0)
+        assert is_complete(w)
+        message, bin_ = await shown(w, "SKU-3", "LOC 0")
+        assert message == bin_
+
+
+async def test_a_buffer_that_is_full_is_read_from_the_ledger_instead(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("actors.courier._BUFFER_ENTRIES_MAX", 5)
+    monkeypatch.setattr("actors.courier._ENTRIES_PER_MESSAGE", 3)
+    monkeypatch.setattr("actors.courier._ENTRIES_PER_ROUND", 7)
+    async with world() as w:
+        for _ in range(5):
+            await asyncio.gather(*(w.receive(f"SKU-{n}", 1) for n in range(30)))
+        await until(lambda: w.hosts[0].courier.lag == 0)
+        assert is_complete(w)
+
+
+async def test_takeovers_while_the_courier_works_leave_no_gap() -> None:
+    async with world(key_window=4) as w:
+        for n in range(4):
+            asked = [w.receive(f"SKU-{m}", 1, "A") for m in range(40)]
+            repeats = [w.ask(ReceiveStock("LON", f"OLD-{m}", "A", 1), f"old {m}") for m in range(10)]
+            await asyncio.gather(*asked, *repeats, w.host(f"next {n}", None, key_window=4))
+        await until(lambda: w.hosts[-1].courier.lag == 0)
+        assert is_complete(w)
+        assert w.faults == []
+        assert len(w.hosts[-1].host.owned) == PARTITIONS
