@@ -171,6 +171,8 @@ class LaneGateway:
         return connecting
 
     async def _lane_to(self, address: str) -> Lane | None:
+        if self._is_closed:
+            return None
         lane = self._lanes.get(address)
         if lane is None or not lane.is_open:
             lane = await asyncio.shield(self._connection_to(address))

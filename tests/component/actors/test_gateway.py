@@ -1,0 +1,172 @@
+"""The gateway: finds owners, and says what is known when it cannot."""
+
+import asyncio
+
+import pytest
+
+from actors.gateway import LaneGateway
+from actors.outcomes import Answered, OutcomeUnknown, Overloaded, Unavailable
+from actors.queries import ReadStock
+from engine.commands import ReceiveStock
+from persistence.ports import Placement
+from tests.component.actors.world import PARTITIONS, TOKEN, World, number_of, until, world
+
+RECEIVE = ReceiveStock("LON", "TEA", "A", 1)
+
+
+class FixedDirectory:
+    """A directory that says what a test wants."""
+
+    def __init__(self, addresses: list[str]) -> None:
+        self.addresses = addresses
+        self.is_away = False
+
+    async def placements(self) -> list[Placement]:
+        """See `Directory.placements`."""
+        if self.is_away:
+            message = "the directory"
+            raise Unavailable(message)
+        return [Placement(number, "host", address, 1) for number, address in enumerate(self.addresses)]
+
+
+async def test_where_nobody_is_nothing_happened() -> None:
+    gateway = LaneGateway(FixedDirectory(["127.0.0.1:1"] * PARTITIONS), TOKEN, PARTITIONS, timeout_s=0.15)
+    with pytest.raises(Unavailable):
+        await gateway.submit(1, RECEIVE, "k")
+    with pytest.raises(Unavailable):
+        await gateway.query(1, ReadStock("LON", "TEA"))
+    with pytest.raises(Unavailable):
+        await gateway.control("127.0.0.1:1", "ping", None)
+    await gateway.close()
+
+
+async def test_a_directory_that_is_away_delays_requests() -> None:
+    async with world() as w:
+        directory = FixedDirectory([w.hosts[0].address] * PARTITIONS)
+        directory.is_away = True
+        gateway = LaneGateway(directory, TOKEN, PARTITIONS, timeout_s=5)
+        asked = gateway.submit(number_of("TEA"), RECEIVE, "k")
+        await asyncio.sleep(0.05)
+        assert not asked.done()
+        directory.is_away = False
+        assert isinstance(await asked, Answered)
+        await gateway.close()
+
+
+async def test_an_address_that_hangs_holds_up_no_other() -> None:
+    async with world() as w:
+        silent = await asyncio.start_server(lambda _r, _w: None, "127.0.0.1", 0)
+        hangs = f"127.0.0.1:{silent.sockets[0].getsockname()[1]}"
+        number = number_of("TEA")
+        addresses = [w.hosts[0].address if n == number else hangs for n in range(PARTITIONS)]
+        gateway = LaneGateway(FixedDirectory(addresses), TOKEN, PARTITIONS, timeout_s=5)
+        hanging = [gateway.query(n, ReadStock("LON", "X")) for n in range(PARTITIONS) if n != number]
+        async with asyncio.timeout(1):
+            assert isinstance(await gateway.submit(number, RECEIVE, "k"), Answered)
+        await gateway.close()
+        assert all(
+            isinstance(fault, Unavailable) for fault in await asyncio.gather(*hanging, return_exceptions=True)
+        )
+        silent.close()
+
+
+async def test_a_command_that_was_sent_and_not_answered_is_unknown_and_a_read_is_not() -> None:
+    async with world() as w:
+        w.gateway._timeout_s = 0.15
+        with w.ledgers[0].gate.held():
+            asked = [
+                w.gateway.submit(number_of("TEA"), RECEIVE, "k"),
+                w.gateway.query(number_of("TEA"), ReadStock("LON", "TEA")),
+            ]
+            command, read = await asyncio.gather(*asked, return_exceptions=True)
+        assert isinstance(command, OutcomeUnknown)
+        assert isinstance(read, Unavailable)
+
+
+async def test_partitions_that_moved_are_found_in_the_order_of_their_requests() -> None:
+    async with world() as w:
+        await w.receive("TEA", 1)
+        await w.host("second")
+        w.hosts[0].host.lose(frozenset(range(PARTITIONS)), [])
+        asked = [w.gateway.submit(number_of("TEA"), RECEIVE, f"k{n}") for n in range(100)]
+        on_hand = [outcome.view["on_hand"] for outcome in await asyncio.gather(*asked)]  # type: ignore[union-attr]
+        assert on_hand == list(range(2, 102))
+
+
+async def test_a_host_that_hangs_is_left_for_its_successor() -> None:
+    async with world() as w:
+        await w.receive("TEA", 1)
+        with w.ledgers[0].gate.held(), w.snapshots[0].check_gate.held():
+            asked = [w.gateway.submit(number_of("TEA"), RECEIVE, f"k{n}") for n in range(5)]
+            await until(lambda: w.hosts[0].host.in_flight >= 5)
+            await w.host("second")
+            outcomes = await asyncio.gather(*asked)
+        assert all(isinstance(outcome, Answered) for outcome in outcomes)
+        assert await w.stock("TEA") == (6, 0)
+
+
+async def test_what_is_refused_after_it_was_perhaps_done_elsewhere_is_unknown() -> None:
+    async with world() as w:
+        await w.receive("TEA", 1)
+        with w.ledgers[0].gate.held():
+            asked = w.gateway.submit(number_of("TEA"), RECEIVE, "k")
+            await until(lambda: w.hosts[0].host.in_flight >= 1)
+            object.__setattr__(w.hosts[0].host.options, "max_in_flight", 0)
+            for lane in list(w.hosts[0].lanes.lanes):
+                lane.close()
+            with pytest.raises(OutcomeUnknown):
+                await asked
+            with pytest.raises(Overloaded):
+                await w.gateway.submit(number_of("TEA"), RECEIVE, "other")
+
+
+async def test_a_caller_that_gives_up_leaves_nothing_behind() -> None:
+    async with world() as w:
+        with w.ledgers[0].gate.held():
+            asked = [asyncio.ensure_future(w.receive("TEA", 1)) for _ in range(5)]
+            await until(lambda: w.ledgers[0].gate.waiting == 1)
+            for one in asked:
+                one.cancel()
+            await asyncio.gather(*asked, return_exceptions=True)
+        await until(lambda: not w.gateway._pending)
+
+
+async def test_a_gateway_that_is_closed_fails_what_is_in_flight_and_whatever_comes_later() -> None:
+    w = World()
+    await w.host("first")
+    with w.ledgers[0].gate.held():
+        sent = w.gateway.submit(number_of("TEA"), RECEIVE, "k")
+        await until(lambda: w.ledgers[0].gate.waiting == 1)
+        asked = asyncio.ensure_future(w.gateway.control(w.hosts[0].address, "flush", None))
+        await until(lambda: bool(w.gateway._controls))
+        await w.gateway.close()
+        with pytest.raises(OutcomeUnknown):
+            await sent
+        with pytest.raises(Unavailable):
+            await asked
+        with pytest.raises(Unavailable):
+            await w.gateway.submit(number_of("TEA"), RECEIVE, "later")
+        with pytest.raises(Unavailable):
+            await w.gateway.control(w.hosts[0].address, "ping", None)
+    await w.close()
+
+
+async def test_malformed_fields_are_the_callers_fault() -> None:
+    async with world() as w:
+        with pytest.raises(ValueError, match="Expected `int`"):
+            await w.gateway.submit(number_of("TEA"), RECEIVE._replace(quantity="many"), "k")  # type: ignore[arg-type]
+
+
+async def test_hosts_describe_themselves_and_one_that_is_gone_is_left_out() -> None:
+    async with world() as w:
+        await w.host("second", [0, 1])
+        assert {host["host"] for host in await w.gateway.hosts()} == {"first", "second"}
+        await w.kill(w.hosts[1])
+        assert {host["host"] for host in await w.gateway.hosts()} == {"first"}
+
+
+async def test_a_control_request_that_fails_says_so() -> None:
+    async with world() as w:
+        with pytest.raises(Unavailable):
+            await w.gateway.control(w.hosts[0].address, "take", "everything")
+        assert await w.gateway.control(w.hosts[0].address, "ping", None) == "pong"
