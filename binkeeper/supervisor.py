@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import json
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Sequence
@@ -38,6 +39,8 @@ def start_ray(settings: Settings) -> None:
         ray.init(address=settings.ray_address, **quiet)
         return
     folder = str(settings.home / "ray")
+    for session in (settings.home / "ray").glob("session_2*"):  # Of starts that are over: the home is ours.
+        shutil.rmtree(session, ignore_errors=True)
     ray.init(
         address="local",
         num_cpus=os.cpu_count(),
@@ -47,6 +50,13 @@ def start_ray(settings: Settings) -> None:
         _temp_dir=folder if len(folder) <= _SOCKET_PATH_MAX else None,
         **quiet,
     )
+
+
+def ray_address() -> str:
+    """Return where programs join the cluster: `ray.init(address=...)`."""
+    import ray  # noqa: PLC0415 - as above
+
+    return str(ray.get_runtime_context().gcs_address)
 
 
 def ray_processes() -> list[dict[str, Any]]:
@@ -105,6 +115,7 @@ async def run(settings: Settings) -> None:
         tell(event="processes", processes=own + hosts)
 
     changed([])
+    tell(event="ray", address=ray_address())
     supervisor = Supervisor(
         launcher,
         gateway.control,
@@ -135,7 +146,7 @@ async def run(settings: Settings) -> None:
 
 
 async def _partitions(directory: Any, stopping: asyncio.Event) -> int | None:  # noqa: ANN401 - imported late
-    """Wait for the migrated database; return how many partitions it has, or None when told to stop meanwhile."""
+    """Wait for the migrated database; return how many partitions it has, or None when told to stop."""
     from persistence.ports import Unavailable  # noqa: PLC0415 - imported late
 
     deadline_s = asyncio.get_running_loop().time() + _DATABASE_TIMEOUT_S
@@ -155,7 +166,7 @@ def main() -> int:
     try:
         start_ray(settings)
         asyncio.run(run(settings))
-    except Exception as fault:  # noqa: BLE001 - the launcher gets one line, the log the rest
+    except Exception as fault:
         tell(
             event="failed",
             text=f"supervisor: {str(fault).splitlines()[0] if str(fault) else type(fault).__name__}",

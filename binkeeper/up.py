@@ -81,6 +81,8 @@ class Launcher:
         self._programs = programs
         self._kept: list[Kept] = []
         self._reported: list[dict[str, Any]] = []
+        self._ray_address: str | None = None
+        self._is_run_written = False
         self._stop_asked = asyncio.Event()
 
     async def run(self, *, demo: bool) -> None:
@@ -207,6 +209,10 @@ class Launcher:
         elif event["event"] == "processes" and isinstance(event.get("processes"), list):
             self._reported = [entry for entry in event["processes"] if isinstance(entry, dict)]
             self._list_processes()
+        elif event["event"] == "ray" and isinstance(event.get("address"), str):
+            self._ray_address = event["address"]
+            if self._is_run_written:
+                self._write_run()
 
     def _supervisor_changed(self) -> None:
         """Ends what a supervisor that is gone left behind, before the next one starts."""
@@ -242,7 +248,10 @@ class Launcher:
         known = {"url": self.url, "token": _plain(self._settings.admin_token)}
         known["nats_url"] = _plain(self._settings.nats_url)
         known["postgres_url"] = _plain(self._settings.postgres_url)
+        if self._ray_address is not None:
+            known["ray_address"] = self._ray_address
         self._home.write_run(**known)
+        self._is_run_written = True
 
     @property
     def url(self) -> str:
