@@ -225,7 +225,7 @@ class Activator:
         owned_by: dict[int, OwnedPartition] = {}
         for head in recovery.heads:
             owned = host.owned.get(head.partition)
-            if owned is not None and owned.epoch == head.epoch:
+            if owned is not None and owned.epoch == head.epoch and not owned.is_ready:
                 owned_by[head.partition] = owned
                 owned.state.seq = owned.snapshot_seq = head.snapshot_seq
                 owned.complete = head.snapshot_seq == 0

@@ -298,8 +298,6 @@ class Host:
             fresh = OwnedPartition(number, old.epoch)
             fresh.queue.extend([*requests[number], *old.queue])
             old.queue.clear()
-            for request in fresh.queue:
-                request.looked_up = False  # What was loaded for it is gone.
             self.owned[number] = fresh
         self.spawn(self._recover_again(sorted(partitions), keys))
 
@@ -344,9 +342,11 @@ class Host:
         self.activator.restore(recovery)
         for head in recovery.heads:
             owned = self.owned.get(head.partition)
-            if owned is not None and owned.epoch == head.epoch:
+            if owned is None or owned.is_ready:
+                continue
+            if owned.epoch == head.epoch:
                 self._open(owned, head)
-            elif owned is not None:
+            elif owned.epoch < head.epoch:  # Somebody else has taken it while it was read.
                 self.lose(frozenset({head.partition}), [])
 
     def _open(self, owned: OwnedPartition, head: Head) -> None:

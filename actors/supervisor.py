@@ -20,6 +20,7 @@ _SUSPECT_S = 4.0
 """A host that does not answer for so long is replaced; one whose lane breaks, at once."""
 _TAKE_TIMEOUT_S = 30.0
 _RETRY_S = 0.1
+_RETRY_S_MAX = 1.0
 
 
 class HostProcess(Protocol):
@@ -83,6 +84,7 @@ class Supervisor:
         self._spare: list[HostProcess] = []
         self._launched = 0
         self._tasks: list[asyncio.Task[None]] = []
+        self._kills: set[asyncio.Task[None]] = set()
         self._spare_wanted = asyncio.Event()
         self._serving = asyncio.Event()
 
@@ -99,7 +101,7 @@ class Supervisor:
         """Stop all hosts in order: each answers what is in flight and writes its snapshots."""
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks, *self._kills, return_exceptions=True)
         processes = [place.process for place in self.places if place.process is not None]
         await asyncio.gather(*(self._launcher.stop(process) for process in [*processes, *self._spare]))
 
@@ -113,7 +115,7 @@ class Supervisor:
             try:
                 place.process = await self._next_process()
                 self._changed(self.processes())
-                await self._control(place.process.address, "take", place.partitions, _TAKE_TIMEOUT_S)
+                await self._take(place.process, place)
                 place.is_serving = True
                 if all(other.is_serving for other in self.places):
                     self._serving.set()
@@ -128,7 +130,26 @@ class Supervisor:
             lost, place.process = place.process, None
             if lost is not None:
                 kill = asyncio.create_task(self._launcher.kill(lost))
-                self._tasks.append(kill)
+                self._kills.add(kill)
+                kill.add_done_callback(self._kills.discard)
+
+    async def _take(self, process: HostProcess, place: Place) -> None:
+        """Give a host its partitions. While storage is away a host that lives is asked again, not replaced.
+
+        Raises Unavailable when the host is dead.
+        """
+        retry_s = _RETRY_S
+        while True:
+            try:
+                await self._control(process.address, "take", place.partitions, _TAKE_TIMEOUT_S)
+            except Unavailable as fault:
+                if not await self._answers(process):
+                    raise
+                _log.warning("place_waits", place=place.number, host=process.name, fault=str(fault))
+                await self._sleep(retry_s)
+                retry_s = min(retry_s * 2, _RETRY_S_MAX)
+            else:
+                return
 
     async def _next_process(self) -> HostProcess:
         if self._spare:

@@ -1,0 +1,176 @@
+"""The supervisor: every place has a host, a dead one is replaced, a standby is ready."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from actors.supervisor import HostProcess, Supervisor
+from tests.component.actors.in_process import InProcessHost, InProcessLauncher
+from tests.component.actors.world import PARTITIONS, TOKEN, World, number_of, until, view_of
+
+
+class Supervised:
+    """A world under a supervisor."""
+
+    def __init__(self, *, hosts: int, standbys: int) -> None:
+        self.world = World()
+        self.launcher = InProcessLauncher(self.world)
+        self.seen: list[list[str]] = []
+        self.supervisor = Supervisor(
+            self.launcher,
+            self.world.gateway.control,
+            TOKEN,
+            partitions=PARTITIONS,
+            hosts=hosts,
+            standbys=standbys,
+            changed=lambda processes: self.seen.append([process.name for process in processes]),
+        )
+
+    def owner(self, sku: str) -> InProcessHost:
+        """Return the host that serves a SKU."""
+        process: HostProcess | None = self.supervisor.places[
+            number_of(sku) % len(self.supervisor.places)
+        ].process
+        assert isinstance(process, InProcessHost)
+        return process
+
+    def has_standby(self) -> bool:
+        """Whether one more host is ready than there are places."""
+        return len(self.supervisor.processes()) == len(self.supervisor.places) + 1
+
+
+@asynccontextmanager
+async def supervised(*, hosts: int = 2, standbys: int = 1) -> AsyncIterator[Supervised]:
+    made = Supervised(hosts=hosts, standbys=standbys)
+    await made.supervisor.start()
+    try:
+        async with asyncio.timeout(5):
+            await made.supervisor.serving()
+        yield made
+        assert made.world.faults == []
+    finally:
+        for ledger in made.world.ledgers:
+            ledger.gate.release()
+        await made.supervisor.stop()
+        await made.world.close()
+
+
+async def test_every_partition_has_a_host_and_a_standby_is_ready() -> None:
+    async with supervised() as s:
+        for n in range(20):
+            await s.world.receive(f"SKU-{n}", 1)
+        owned = [set(place.process.running.host.owned) for place in s.supervisor.places]  # type: ignore[union-attr]
+        assert set.union(*owned) == set(range(PARTITIONS))
+        assert not set.intersection(*owned)
+        await until(s.has_standby)
+
+
+async def test_a_host_whose_lane_breaks_is_replaced_by_the_standby_at_once() -> None:
+    async with supervised() as s:
+        w = s.world
+        await w.receive("TEA", 100)
+        await until(s.has_standby)
+        dead = s.owner("TEA")
+        asked = [asyncio.ensure_future(w.reserve("TEA", 1)) for _ in range(30)]
+        await asyncio.sleep(0)
+        launched = len(s.launcher.launched)
+        await s.launcher.crash(dead)
+        async with asyncio.timeout(3):
+            for outcome in await asyncio.gather(*asked):
+                view_of(outcome)
+        assert s.owner("TEA").name in [process.name for process in s.launcher.launched[:launched]]
+        assert await w.stock("TEA") == (100, 30)
+        await until(lambda: dead.name in s.launcher.killed)
+        await until(s.has_standby)
+
+
+async def test_a_host_that_does_not_answer_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("actors.supervisor._SUSPECT_S", 0.1)
+    monkeypatch.setattr("actors.supervisor._PING_S", 0.05)
+    async with supervised() as s:
+        await s.world.receive("TEA", 5)
+        silent = s.owner("TEA")
+        hangs = asyncio.Event()
+        monkeypatch.setitem(silent.running.lanes.controls, "ping", lambda _: hangs.wait())
+        await until(lambda: silent.name in s.launcher.killed)
+        view_of(await s.world.reserve("TEA", 5))
+        assert s.owner("TEA").name != silent.name
+
+
+async def test_a_standby_that_dies_is_replaced() -> None:
+    async with supervised() as s:
+        await until(s.has_standby)
+        (spare,) = s.supervisor._spare
+        assert isinstance(spare, InProcessHost)
+        await s.launcher.crash(spare)
+        s.supervisor._spare_wanted.set()
+        await until(lambda: spare.name in s.launcher.killed and s.has_standby())
+
+
+async def test_a_dead_standby_does_not_stand_in_the_way() -> None:
+    async with supervised() as s:
+        await until(s.has_standby)
+        await s.world.receive("TEA", 5)
+        (spare,) = s.supervisor._spare
+        await s.launcher.crash(spare)
+        await s.launcher.crash(s.owner("TEA"))
+        view_of(await s.world.reserve("TEA", 5))
+
+
+async def test_without_room_for_a_host_it_is_tried_again() -> None:
+    async with supervised(hosts=1, standbys=0) as s:
+        await s.world.receive("TEA", 5)
+        s.launcher.is_out_of_room = True
+        await s.launcher.crash(s.owner("TEA"))
+        asked = asyncio.ensure_future(s.world.reserve("TEA", 5))
+        await asyncio.sleep(0.05)
+        s.launcher.is_out_of_room = False
+        view_of(await asked)
+
+
+async def test_a_host_that_cannot_take_its_partitions_now_is_asked_again_not_replaced() -> None:
+    async with supervised(hosts=1, standbys=1) as s:
+        await until(s.has_standby)
+        await s.world.receive("TEA", 5)
+        spare_snapshots = s.world.snapshots[1]
+        spare_snapshots.failing.add("recover")
+        await s.launcher.crash(s.owner("TEA"))
+        asked = asyncio.ensure_future(s.world.reserve("TEA", 5))
+        await until(lambda: s.supervisor.places[0].process is s.launcher.launched[1])
+        await asyncio.sleep(0.15)
+        spare_snapshots.failing.clear()
+        view_of(await asked)
+        assert s.launcher.launched[1].name not in s.launcher.killed
+
+
+async def test_a_stop_answers_what_is_in_flight_and_stops_every_host() -> None:
+    s = Supervised(hosts=2, standbys=1)
+    await s.supervisor.start()
+    await s.supervisor.serving()
+    await until(s.has_standby)
+    w = s.world
+    await w.receive("TEA", 100)
+    ledger = next(ledger for ledger in w.ledgers if ledger.host == s.owner("TEA").name)
+    with ledger.gate.held():
+        asked = [asyncio.ensure_future(w.reserve("TEA", 1)) for _ in range(30)]
+        await until(lambda: s.owner("TEA").running.host.in_flight >= 30)
+        stopping = asyncio.ensure_future(s.supervisor.stop())
+        await until(lambda: s.owner("TEA").running.host.is_stopping)
+    for outcome in await asyncio.gather(*asked):
+        view_of(outcome)
+    await stopping
+    assert sorted(s.launcher.stopped) == sorted(process.name for process in s.launcher.launched)
+    assert w.hosts == []
+    await w.close()
+
+
+async def test_who_watches_is_told_of_every_change() -> None:
+    async with supervised(hosts=1, standbys=1) as s:
+        await until(s.has_standby)
+        before = s.seen[-1]
+        await s.world.receive("TEA", 1)
+        await s.launcher.crash(s.owner("TEA"))
+        await until(lambda: len(s.seen[-1]) == 2 and s.seen[-1] != before)
+        assert s.seen[-1][0] == before[1]
