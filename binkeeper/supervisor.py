@@ -10,16 +10,13 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import psutil
 
 from binkeeper.settings import Settings
 
-_OBJECT_STORE_BYTES = 100 * 1024 * 1024
-_SOCKET_PATH_MAX = 50
-"""Ray's sockets lie some 50 characters below its folder, and a socket's path ends at 107."""
 _DATABASE_TIMEOUT_S = 60.0
 _WATCH_S = 0.5
 
@@ -30,33 +27,27 @@ def tell(**event: Any) -> None:  # noqa: ANN401 - an event is plain values
     sys.stdout.flush()
 
 
-def start_ray(settings: Settings) -> None:
-    """Start Ray on this machine, or join the cluster that the settings name."""
-    import ray  # noqa: PLC0415 - 0.6 s, after the launcher was told that we are alive
+@contextlib.contextmanager
+def ray_of(settings: Settings) -> Iterator[str]:
+    """Start Ray on this machine, or join the cluster that the settings name; yield its address."""
+    from actors.ray_head import LocalRay, join_ray, leave_ray  # noqa: PLC0415 - 0.6 s for Ray
 
-    quiet: dict[str, Any] = {"namespace": "binkeeper", "log_to_driver": False, "configure_logging": False}
-    if settings.ray_address is not None:
-        ray.init(address=settings.ray_address, **quiet)
-        return
-    folder = str(settings.home / "ray")
-    for session in (settings.home / "ray").glob("session_2*"):  # Of starts that are over: the home is ours.
-        shutil.rmtree(session, ignore_errors=True)
-    ray.init(
-        address="local",
-        num_cpus=os.cpu_count(),
-        include_dashboard=False,
-        object_store_memory=_OBJECT_STORE_BYTES,
-        _node_ip_address="127.0.0.1",
-        _temp_dir=folder if len(folder) <= _SOCKET_PATH_MAX else None,
-        **quiet,
-    )
-
-
-def ray_address() -> str:
-    """Return where programs join the cluster: `ray.init(address=...)`."""
-    import ray  # noqa: PLC0415 - as above
-
-    return str(ray.get_runtime_context().gcs_address)
+    local = None
+    address = settings.ray_address
+    if address is None:
+        for session in (settings.home / "ray").glob(
+            "session_2*"
+        ):  # Of starts that are over: the home is ours.
+            shutil.rmtree(session, ignore_errors=True)
+        local = LocalRay(settings.home / "ray")
+        address = local.address
+    try:
+        join_ray(address)
+        yield address
+    finally:
+        leave_ray()
+        if local is not None:
+            local.stop()
 
 
 def ray_processes() -> list[dict[str, Any]]:
@@ -71,7 +62,7 @@ def ray_processes() -> list[dict[str, Any]]:
     return found
 
 
-async def run(settings: Settings) -> None:
+async def run(settings: Settings, address: str) -> None:
     """Serve until SIGTERM. Raises Fault or OSError when the start fails."""
     from actors.gateway import LaneGateway  # noqa: PLC0415 - after Ray was started
     from actors.ray_launcher import RayLauncher  # noqa: PLC0415
@@ -115,7 +106,7 @@ async def run(settings: Settings) -> None:
         tell(event="processes", processes=own + hosts)
 
     changed([])
-    tell(event="ray", address=ray_address())
+    tell(event="ray", address=address)
     supervisor = Supervisor(
         launcher,
         gateway.control,
@@ -164,18 +155,12 @@ def main() -> int:
     """Run the supervisor; one line tells why it could not."""
     settings = Settings.read()
     try:
-        start_ray(settings)
-        asyncio.run(run(settings))
+        with ray_of(settings) as address:
+            asyncio.run(run(settings, address))
     except Exception as fault:
-        tell(
-            event="failed",
-            text=f"supervisor: {str(fault).splitlines()[0] if str(fault) else type(fault).__name__}",
-        )
+        text = str(fault).splitlines()[0] if str(fault) else type(fault).__name__
+        tell(event="failed", text=f"supervisor: {text}")
         raise
-    finally:
-        import ray  # noqa: PLC0415
-
-        ray.shutdown()
     return 0
 
 

@@ -1,0 +1,68 @@
+"""A local Ray for one machine: control store and raylet, and none of the processes that only a cluster needs.
+
+`ray.init()` would start an autoscaler's monitor, a log monitor and a dashboard's server beside them: three
+more Python processes, and seconds of two cores at every start. The parts of Ray that leave them out are not
+public, and Ray is pinned: this file is where to look when it is raised.
+"""
+
+import os
+from pathlib import Path
+
+import ray
+from ray._private.node import Node
+from ray._private.parameter import RayParams
+
+from actors.ray_host import NAMESPACE
+
+_OBJECT_STORE_BYTES = 100 * 1024 * 1024
+"""The least that Ray works well with; no stock travels through it."""
+_FOLDER_LENGTH_MAX = 50
+"""Ray's sockets lie some 50 characters below its folder, and the path of a socket ends at 107."""
+
+
+class _HeadNode(Node):  # type: ignore[misc]
+    """A head node without a dashboard's server, which `include_dashboard=False` would start all the same."""
+
+    def start_api_server(self, *, include_dashboard: bool | None, raise_on_failure: bool) -> None:
+        """Start nothing."""
+
+
+class LocalRay:
+    """Ray on this machine. Its processes die with the one that started it, however that ends."""
+
+    def __init__(self, folder: Path) -> None:
+        # Hosts are no background work; Ray's default is 15.
+        os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 - Ray spells it so
+        self._node = _HeadNode(
+            RayParams(
+                num_cpus=os.cpu_count(),
+                include_dashboard=False,
+                include_log_monitor=False,
+                no_monitor=True,
+                object_store_memory=_OBJECT_STORE_BYTES,
+                temp_dir=str(folder) if len(str(folder)) <= _FOLDER_LENGTH_MAX else None,
+            ),
+            head=True,
+            shutdown_at_exit=False,
+            spawn_reaper=True,
+            ray_init_cluster=True,
+        )
+
+    @property
+    def address(self) -> str:
+        """Return host:port, for other Ray programs."""
+        return str(self._node.address)
+
+    def stop(self) -> None:
+        """End all processes."""
+        self._node.kill_all_processes(check_alive=False, allow_graceful=True)
+
+
+def join_ray(address: str) -> None:
+    """Connect this process to a cluster. Raises ConnectionError."""
+    ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, configure_logging=False)
+
+
+def leave_ray() -> None:
+    """Disconnect this process, if it is connected."""
+    ray.shutdown()
