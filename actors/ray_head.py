@@ -20,7 +20,7 @@ _FOLDER_LENGTH_MAX = 50
 """Ray's sockets lie some 50 characters below its folder, and the path of a socket ends at 107."""
 
 
-class _HeadNode(Node):  # type: ignore[misc]
+class _HeadNode(Node):
     """A head node without a dashboard's server, which `include_dashboard=False` would start all the same."""
 
     def start_api_server(self, *, include_dashboard: bool | None, raise_on_failure: bool) -> None:
@@ -37,7 +37,7 @@ class LocalRay:
             RayParams(
                 num_cpus=os.cpu_count(),
                 include_dashboard=False,
-                include_log_monitor=False,
+                include_log_monitor=False,  # type: ignore[arg-type]  # Ray's annotation is wrong
                 no_monitor=True,
                 object_store_memory=_OBJECT_STORE_BYTES,
                 temp_dir=str(folder) if len(str(folder)) <= _FOLDER_LENGTH_MAX else None,

@@ -1,4 +1,4 @@
-"""Puts a bin host together from its settings, in the process that it will live in. Named by the supervisor."""
+"""Puts a bin host together from its settings, in the process that it will live in."""
 
 import logging
 import os
@@ -30,8 +30,8 @@ def now_ms() -> int:
 async def build_host(name: str, settings: dict[str, Any]) -> RunningHost:
     """Connect a host to its servers. Raises Unavailable or UnsafeDatabase.
 
-    `settings`: postgres_url, nats_url, lane_token, partitions, max_in_flight, key_window, snapshot_interval_s,
-    log_level; plain values, since they cross processes.
+    `settings`: postgres_url, nats_url, lane_token, partitions, max_in_flight, key_window,
+    snapshot_interval_s, log_level; plain values, since they cross processes.
     """
     level = logging.getLevelNamesMapping()[settings["log_level"].upper()]
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(level))
@@ -61,7 +61,7 @@ def _end_process(_: BaseException) -> None:
 
 
 def _tune_process() -> None:
-    """Collect garbage seldom: bins are freed by reference counting, and a collection looks at every one of them."""
+    """Collect garbage seldom: reference counting frees bins, and a collection looks at each of them."""
     import gc  # noqa: PLC0415 - only this process wants it
 
     gc.collect()
