@@ -71,7 +71,7 @@ class Settings(BaseSettings):
         Field(description="the administrator's bearer token; made and kept in the home when absent"),
     ] = None
     max_in_flight: Annotated[
-        int, Field(ge=1, le=10_000_000, description="commands a host accepts before it refuses with 503")
+        int, Field(ge=1, le=10_000_000, description="requests a host takes before it refuses more with 429")
     ] = 10_000
     key_window: Annotated[
         int,
