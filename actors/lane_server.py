@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 import structlog
 
+from actors.bounds import beyond_bounds
 from actors.frames import (
     LANE_VERSION,
     REQUESTS_PER_FRAME_MAX,
@@ -108,10 +109,10 @@ class HostLane(asyncio.Protocol):
                     self._take(payload)
                 else:
                     self._greet(payload)
-        except (FrameTooLarge, msgspec.MsgspecError, UnicodeDecodeError) as fault:
+        except (FrameTooLarge, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as fault:
             _log.warning("lane_cut", fault=type(fault).__name__)
             self.close()
-        except AssertionError as fault:
+        except Exception as fault:  # noqa: BLE001 - half of a decision may be done: memory is not trusted
             self._host.broken(fault)
 
     def _greet(self, payload: bytes) -> None:
@@ -142,13 +143,20 @@ class HostLane(asyncio.Protocol):
             try:
                 command = decode_command(name, fields)
             except (msgspec.MsgspecError, KeyError) as fault:
-                malformed = Request(self, request_id, partition, name, None)
-                malformed.status, malformed.encoded = Status.MALFORMED, encode(str(fault))
-                self.reply(malformed)
+                self._reject(request_id, partition, name, str(fault))
+                continue
+            why = beyond_bounds(command, key)
+            if why is not None:
+                self._reject(request_id, partition, name, why)
                 continue
             fingerprint = fingerprint_of(command, name, fields) if key is not None else None
             requests.append(Request(self, request_id, partition, name, command, key, fingerprint))
         self._host.receive(requests)
+
+    def _reject(self, request_id: int, partition: int, name: str, why: str) -> None:
+        malformed = Request(self, request_id, partition, name, None)
+        malformed.status, malformed.encoded = Status.MALFORMED, encode(why)
+        self.reply(malformed)
 
     async def _control(self, request_id: int, name: str, control: Control, fields: msgspec.Raw) -> None:
         request = Request(self, request_id, -1, name, None)

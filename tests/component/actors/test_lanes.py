@@ -61,6 +61,7 @@ async def test_garbage_in_place_of_a_hello_is_cut(garbage: bytes) -> None:
     [
         frame(b"\xc1"),
         frame(encode("requests")),
+        frame(b"\x91" * 100_000),
         frame(encode([["not", "a", "request"]])),
         frame(encode([[1, 0, "receive", "key"]])),
         frame(encode([[0, 0, "x", None, []]] * (REQUESTS_PER_FRAME_MAX + 1))),
