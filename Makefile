@@ -38,8 +38,8 @@ format: $(VENV)/dev.stamp ## let ruff fix and format
 	@$(BIN)/ruff check --fix-only --quiet . && $(BIN)/ruff format --quiet .
 
 .PHONY: bench
-bench: $(VENV)/dev.stamp ## measure against peers
-	@$(BIN)/python -m bench $(ARGS)
+bench: $(VENV)/dev.stamp ## measure against peers and limits, in three minutes; ARGS="--json"
+	@$(BIN)/python -m bench figures $(ARGS)
 
 .PHONY: venv
 venv: $(VENV)/dev.stamp ## only set up the environment
