@@ -268,8 +268,7 @@ class Host:
                 requests += owned.queue
                 owned.queue.clear()
         for request in requests:
-            if request.key is not None:
-                self.keys.forget(request.key)
+            self._forget(request)
             self.in_flight -= 1
             self._turn_away(request, Status.MOVED)
 
@@ -291,8 +290,7 @@ class Host:
         for batch in batches:
             for request in batch.without(partitions):
                 requests[request.partition].append(request)
-                if request.key is not None:
-                    self.keys.forget(request.key)
+                self._forget(request)
         for number in partitions:
             old = self.owned[number]
             fresh = OwnedPartition(number, old.epoch)
@@ -300,6 +298,11 @@ class Host:
             old.queue.clear()
             self.owned[number] = fresh
         self.spawn(self._recover_again(sorted(partitions), keys))
+
+    def _forget(self, request: Request) -> None:
+        """Forget the answer that a request was to get; the key of a repeat was another request's."""
+        if request.key is not None and request.status in (Status.ANSWERED, Status.REFUSED):
+            self.keys.forget(request.key, request.fingerprint)
 
     async def _recover_again(self, partitions: list[int], keys: frozenset[str]) -> None:
         retry_s = 0.02

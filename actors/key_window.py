@@ -61,6 +61,8 @@ class KeyWindow:
             self._answers.popitem(last=False)
             self.is_whole = False
 
-    def forget(self, key: str) -> None:
-        """Forget a key whose command turned out not to have happened."""
-        self._answers.pop(key, None)
+    def forget(self, key: str, fingerprint: int | None) -> None:
+        """Forget a key whose command turned out not to have happened; not that of another body."""
+        remembered = self._answers.get(key)
+        if remembered is not None and remembered.fingerprint == fingerprint:
+            del self._answers[key]
