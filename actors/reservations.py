@@ -308,6 +308,7 @@ class SpanningReservations:
             return refused(Refusal.SKU_NOT_RESERVED, sku=sku)
         if getattr(command, "quantity", None) is not None and len(shares) > 1:
             return refused(Refusal.SKU_REQUIRED)
+        await self._confirm_late(home, shares, key)
         asked = []
         for view in shares:
             share = reservation_address(view["id"])
@@ -322,6 +323,21 @@ class SpanningReservations:
             return (reused or refusals)[0]
         joined = await self._joined(home)
         return Answered(joined.view, all(outcome.replayed for outcome in answered))
+
+    async def _confirm_late(self, home: Answered, shares: list[View], key: str) -> None:
+        """Make shares final whose coordinator was killed after the decision. Raises Fault."""
+        asked = []
+        for view in shares:
+            share = reservation_address(view["id"])
+            assert share is not None
+            if view["tentative"]:
+                command = ConfirmReservation(
+                    share.number, share.opened_at_ms, _address(home).number, home.view["expires_at_ms"]
+                )
+                asked.append(
+                    self._gateway.submit(share.partition, command, f"{key} confirm {share.partition}")
+                )
+        await asyncio.gather(*asked)
 
     async def _shares(self, home: Answered) -> list[View]:
         asked = [
