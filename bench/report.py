@@ -64,11 +64,11 @@ def meets(target: Target, figures: Mapping[str, Any]) -> bool:
 def show(figures: Mapping[str, Any], console: Console) -> None:
     """Print the figures with their targets, then everything else that was measured."""
     is_wide = console.width >= _WIDE
-    table = Table(title="Binkeeper, measured", title_justify="left", box=SIMPLE)
+    table = Table(title="Binkeeper, measured", title_justify="left", box=SIMPLE, pad_edge=False)
     table.add_column("figure", no_wrap=True)
     if is_wide:
         table.add_column("", no_wrap=True)
-    for heading in ("median", "rounds", "must be", "ours", "theirs"):
+    for heading in ("median", "least, most", "must be", "ours", "theirs"):
         table.add_column(heading, justify="right", no_wrap=True)
     for target in TARGETS:
         low, high = figures.get(f"{target.key}_min"), figures.get(f"{target.key}_max")
@@ -77,8 +77,8 @@ def show(figures: Mapping[str, Any], console: Console) -> None:
             target.key,
             *([target.says] if is_wide else []),
             f"[{colour}]{_short(figures[target.key])}[/]",
-            "" if low is None else f"{_short(low)}-{_short(high)}",
-            f"{'<=' if target.is_most else '>='} {_short(target.bound)}",
+            "" if low is None else f"{_short(low)} {_short(high)}",
+            f"{'<=' if target.is_most else '>='}{_short(target.bound)}",
             _short(figures.get(target.ours)),
             _short(figures.get(target.theirs)),
         )
@@ -99,4 +99,4 @@ def _short(value: Any) -> str:  # noqa: ANN401 - a figure is a number, a text or
         return ""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
-    return f"{value:,.0f}" if abs(value) >= 1_000 else f"{value:.4g}"
+    return f"{value:,.0f}" if abs(value) >= 1_000 else f"{value:.3g}"
