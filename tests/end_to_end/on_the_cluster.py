@@ -1,4 +1,4 @@
-"""A program of somebody else's on the same Ray cluster: it reaches a bin as an actor and prints what it sees."""
+"""A program of somebody else's on the same Ray cluster: it reaches a bin as an actor and prints its state."""
 
 import asyncio
 import json

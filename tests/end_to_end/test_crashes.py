@@ -1,0 +1,84 @@
+"""`kill -9` under load: nothing acknowledged is lost, nothing is done twice, and the service is soon back."""
+
+import asyncio
+import time
+
+import httpx
+import psutil
+import pytest
+
+from tests.end_to_end.listener import kept_ledger
+from tests.end_to_end.running import Running, until
+from tests.end_to_end.workload import SKUS, Workload
+
+BEFORE_S, AFTER_S = 1.5, 2.5
+BACK_S_MAX = 3.0
+
+
+def allowed_s(seconds: float) -> float:
+    """Return a time limit: on a machine that does other things too, every process waits for its turn."""
+    load = psutil.getloadavg()[0] / (psutil.cpu_count() or 1)
+    return seconds * max(1.0, load)
+
+
+async def settled(binkeeper: Running) -> bool:
+    """Whether everything that is committed is broadcast, and memory is what the ledger says."""
+    async with binkeeper.http() as http:
+        try:
+            told = (await http.get("/status")).json()
+        except httpx.TransportError:
+            return False
+    is_whole = told.get("partitions_owned") == told.get("partitions")
+    return is_whole and told["courier_lag"] == 0 and told["drift"] == 0
+
+
+async def streams_have_no_gap(binkeeper: Running, site: str) -> None:
+    """The stream `LEDGER` has every entry of the site that its history has, and no gap anywhere."""
+    ledger = await kept_ledger(binkeeper.run["nats_url"])
+    assert ledger.gaps() == []
+    told = {place for place, entry in ledger.entries.items() if entry["site"] == site}
+    async with binkeeper.http() as http:
+        for number in range(SKUS):
+            after = 0
+            while after is not None:
+                page = await http.get(f"/history/{site}/S{number}", params={"limit": 1000, "after": after})
+                items = page.json()["items"]
+                missing = {(item["partition"], item["seq"]) for item in items} - told
+                assert not missing
+                after = page.json()["next_cursor"]
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("role", ["host", "api", "nats", "postgres"])
+async def test_a_killed_process_loses_nothing_and_is_soon_back(binkeeper: Running, role: str) -> None:
+    await until(lambda: settled(binkeeper), "all is quiet", 60.0)
+    await until(lambda: len(binkeeper.pids("host")) > 1, "a standby is ready", 60.0)
+    site = f"crash-{role}"
+    work = Workload(binkeeper, site, seed=len(role))
+    over = asyncio.get_running_loop().create_future()
+    working = asyncio.create_task(work.run(over))
+    await until(lambda: len(work.answered) > 100, "the load is on")
+    await asyncio.sleep(BEFORE_S)
+
+    killed = binkeeper.kill(role)
+    killed_s = time.monotonic()
+    if role != "host":
+        await asyncio.to_thread(binkeeper.until_line, f"{role} is back")
+    back_s = time.monotonic() if role != "host" else killed_s
+    await until(lambda: any(began_s >= back_s for began_s, _ in work.answered), "it serves again", 60.0)
+    await asyncio.sleep(AFTER_S)
+    over.set_result(None)
+    await working
+
+    served_s = work.first_answer_s(back_s) - back_s
+    print(
+        f"{role} killed: served again {served_s:.2f} s after "
+        f"{'the kill' if role == 'host' else 'it was back'} ({back_s - killed_s:.2f} s after the kill), "
+        f"longest silence {work.longest_silence_s(killed_s):.2f} s, "
+        f"{len(work.answered)} answers, {work.repeats} repeats"
+    )
+    assert served_s < allowed_s(BACK_S_MAX)
+    assert killed not in binkeeper.pids(role)
+    await work.verify()
+    await until(lambda: settled(binkeeper), "the courier has caught up", 60.0)
+    await streams_have_no_gap(binkeeper, site)
