@@ -112,6 +112,10 @@ class SpanningReservations:
             done.cancel()
 
     async def _reserve_spanning(self, request: _Request, shares: dict[int, Lines]) -> Outcome:
+        # Asked first, so that a repeat leaves no trace in the ledger.
+        known = await self._known(request, shares)
+        if known is not None:
+            return known
         for attempt_number in range(_ATTEMPTS_MAX):
             outcome = await self._attempt(request, shares)
             is_contended = (
@@ -135,7 +139,8 @@ class SpanningReservations:
         try:
             refusal = await self._hold(request, shares, home, attempt, deadline_ms, held)
             if refusal is not None and not request.partial:
-                return await self._first_or(request, home, shares, attempt, refusal, held)
+                await self._abandon(held, attempt)
+                return await self._known(request, shares) or refusal
             outcome = await self._decide(request, shares, home, attempt, deadline_ms, held)
             if request.partial and isinstance(outcome, Refused) and held:
                 # Home has none of its own lines: it decides for the others alone.
@@ -197,28 +202,19 @@ class SpanningReservations:
         )  # fmt: skip
         return await self._gateway.submit(home, command, request.key)
 
-    async def _first_or(
-        self, request: _Request, home: int, shares: dict[int, Lines], attempt: str, refusal: Refused,
-        held: dict[int, Answered],
-    ) -> Outcome:  # fmt: skip
-        """Give the first answer to the key if there is one already, else the refusal of this attempt.
+    async def _known(self, request: _Request, shares: dict[int, Lines]) -> Outcome | None:
+        """Return the first answer to the key, or that it had another body; None when it was not decided yet.
 
         An attempt whose deadline is over is refused by the home partition unless the key was decided before.
         """
-        await self._abandon(held, attempt)
+        home, lines = next(iter(shares.items()))
         command = ReserveTogether(
-            attempt,
-            0,
-            (),
-            shares[home],
-            request.ttl_s,
-            request.reference,
-            request.partial,
+            self._random_bytes(16).hex(), 0, (), lines, request.ttl_s, request.reference, request.partial,
             request.fingerprint,
-        )
+        )  # fmt: skip
         outcome = await self._gateway.submit(home, command, request.key)
         if isinstance(outcome, Refused):
-            return outcome if outcome.code == Refusal.IDEMPOTENCY_KEY_REUSED else refusal
+            return outcome if outcome.code == Refusal.IDEMPOTENCY_KEY_REUSED else None
         return await self._first(outcome)
 
     async def _abandon(self, held: dict[int, Answered], attempt: str) -> None:

@@ -4,6 +4,7 @@ Units are summed from each SKU's history; units on hand come from the bins. Noth
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +18,9 @@ OPENING = "opening stock"
 RETURN = "return"
 _READS_AT_ONCE = 16
 _PAGE = 1_000
+_SETTLING_S_MAX = 20.0
+"""Twice as long as a server leaves an attempt undecided."""
+_SETTLING_POLL_S = 0.5
 
 
 @dataclass(slots=True)
@@ -39,7 +43,7 @@ async def read_back(
 ) -> dict[str, Recorded]:
     """Return what is recorded of the site's SKUs and of `skus`; `step` follows each. Raises Stopped."""
     recorded: dict[str, Recorded] = {sku: Recorded() for sku in skus}
-    async for bin_ in _bins(client, site):
+    for bin_ in await _settled_bins(client, site):
         one = recorded.setdefault(bin_["sku"], Recorded())
         one.on_hand += bin_["on_hand"]
         one.reserved += bin_["reserved"]
@@ -69,6 +73,16 @@ async def some_keys(client: Client, site: str) -> set[str]:
     for bin_ in answer.json()["items"]:
         await _read_history(client, site, bin_["sku"], one)
     return one.keys
+
+
+async def _settled_bins(client: Client, site: str) -> list[dict[str, Any]]:
+    """Return the bins, once no attempt that a crash left undecided holds units any more."""
+    give_up_s = time.monotonic() + _SETTLING_S_MAX
+    while True:
+        bins = [bin_ async for bin_ in _bins(client, site)]
+        if not any(bin_["reserved"] for bin_ in bins) or time.monotonic() > give_up_s:
+            return bins
+        await asyncio.sleep(_SETTLING_POLL_S)
 
 
 async def _bins(client: Client, site: str) -> Any:  # noqa: ANN401 - an asynchronous iterator of plain bins
