@@ -21,8 +21,8 @@ from engine.limits import LINES_MAX, QUANTITY_MAX, TTL_S_MAX
 TEXT_MAX = 256
 """Longest text, in characters: the longest key that a gateway makes from its caller's is far below."""
 
-_END_OF_TIME_MS = 253_402_214_400_000
-"""The last day that can be written as a date."""
+_END_OF_TIME_MS = 253_402_300_800_000
+"""The end of the last day that can be written as a date."""
 _NUMBER = (0, 2**63 - 1)
 _BOUNDS = {
     "quantity": (1, QUANTITY_MAX),

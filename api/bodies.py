@@ -54,6 +54,8 @@ Key = Annotated[
 ]
 ReservationId = Annotated[str, Meta(min_length=1, max_length=64, description="id of the reservation")]
 
+_FIRST_DAY = dt.date(1970, 1, 1)
+"""Instants are counted from it; stock has no earlier date."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
@@ -166,13 +168,15 @@ class ReceiveBody(Struct, forbid_unknown_fields=True, kw_only=True):
     location: Location
     quantity: Quantity
     lot: LotCode | None = None
-    expires_on: Annotated[dt.date, Meta(description="the last good day")] | None = None
+    expires_on: Annotated[dt.date, Meta(description="the last good day, not before 1970")] | None = None
     reference: Text | None = None
     reason: Text | None = None
 
     def __post_init__(self) -> None:
         _check_codes(self, "site", "sku", "location", "lot")
         _check_texts(self, "reference", "reason")
+        if self.expires_on is not None and self.expires_on < _FIRST_DAY:
+            raise Wrong(f"expires_on: Expected `date` >= {_FIRST_DAY}")
 
 
 class PickStockBody(Struct, forbid_unknown_fields=True, kw_only=True):

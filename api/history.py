@@ -10,7 +10,8 @@ from engine.partitioning import reservation_id
 from persistence.ports import Ledger
 
 _IDS_MAX = 100_000
-_OF_LOTS = frozenset({Kind.STOCK_RECEIVED, Kind.STOCK_MOVED_IN})
+_OF_LOTS = frozenset({Kind.STOCK_RECEIVED, Kind.STOCK_MOVED_IN, Kind.STOCK_ADJUSTED, Kind.STOCK_COUNTED})
+"""Their time is the end of their lot's date; that of others is a reservation's."""
 
 Place = tuple[int, int]
 """(partition, sequence number)"""

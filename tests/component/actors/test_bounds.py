@@ -92,6 +92,7 @@ def test_every_operation_and_question_has_bounds() -> None:
 def test_what_is_within_bounds_passes() -> None:
     for command in (
         RECEIVE._replace(quantity=QUANTITY_MAX, lot="", expires_at_ms=0),
+        RECEIVE._replace(expires_at_ms=253_402_300_800_000),
         ReserveStock((LINE._replace(location="A", lot="L"), LINE), 60, "order"),
         AdjustStock("LON", "TEA", "A", -QUANTITY_MAX, None, "found"),
         PickReservation(1, 1, None, None, None, None, "not there"),

@@ -117,6 +117,8 @@ async def test_a_code_that_is_none_is_refused_by_name(world: World, name: str, c
         ("/v1/reservations", {"lines": [LINE]}, "/site"),
         ("/v1/stock/receive", {"expires_on": "2026-13-01"}, "/expires_on"),
         ("/v1/stock/receive", {"expires_on": "2026-01-01T00:00:00Z"}, "/expires_on"),
+        ("/v1/stock/receive", {"expires_on": "1969-12-31"}, "/expires_on"),
+        ("/v1/stock/receive", {"expires_on": "0001-01-01"}, "/expires_on"),
         ("/v1/stock/hold", {"reason": ""}, "/reason"),
         ("/v1/stock/hold", {"reason": "x" * 201}, "/reason"),
     ],

@@ -262,3 +262,18 @@ async def test_the_past_is_read_by_sequence_number_and_by_instant(world: World) 
     assert (absent.status, absent.code) == (404, "bin_not_found")
     unknown = await world.get("/v1/stock/berlin/pear?as_of=1")
     assert (unknown.status, unknown.code) == (404, "stock_not_found")
+
+
+async def test_the_last_date_of_all_is_shown_everywhere(world: World) -> None:
+    place = {"site": "berlin", "sku": "apple", "location": "A-1", "lot": "L"}
+    await world.stocked(5, lot="L", expires_on="9999-12-31")
+    assert (await world.post("/v1/stock/adjust", {**place, "delta": 1, "reason": "x"})).status == 200
+    assert (await world.post("/v1/stock/count", {**place, "counted": 6})).status == 200
+    assert (await world.get("/v1/stock/berlin/apple")).body["bins"][0]["lots"][0][
+        "expires_on"
+    ] == "9999-12-31"
+    reply = await world.get("/v1/history/berlin/apple")
+    assert reply.status == 200
+    assert {(item["expires_on"], item["expires_at"]) for item in reply.body["items"]} == {
+        ("9999-12-31", None)
+    }
