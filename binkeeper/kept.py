@@ -4,6 +4,7 @@ A start that fails the first time is the caller's to handle; later ones are trie
 """
 
 import asyncio
+import contextlib
 import json
 import time
 from collections.abc import Callable
@@ -122,7 +123,8 @@ class Program:
         try:
             while line := await reader.readline():
                 if (event := _event_in(line)) is None:
-                    with opened_log(self._spec.log_file) as log:
+                    # A line is lost when the disk is full; the events after it are not.
+                    with contextlib.suppress(OSError), opened_log(self._spec.log_file) as log:
                         log.write(line)
                     continue
                 if event["event"] == "ready" and not ready.done():
@@ -183,8 +185,13 @@ class Kept:
             try:
                 await self.begin()
                 await self._startable.until_ready()
-            except StartError as error:
-                self._say(f"[red]{escape(str(error))}[/]")
+            except (
+                StartError,
+                OSError,
+            ) as error:  # Such as a full disk: it is tried again until there is room.
+                self._say(
+                    f"[red]{escape(f'{self.role}: {error}' if isinstance(error, OSError) else str(error))}[/]"
+                )
                 if (failed := self.child) is not None:
                     failed.kill()
                 continue

@@ -6,10 +6,11 @@ It holds no stock and answers no request. Ray, which takes longest, boots while 
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ import httpx
 import psutil
 from pydantic import SecretStr
 from rich.console import Console
+from rich.markup import escape
 
 from binkeeper.child import ChildSpec
 from binkeeper.demo import load_demo
@@ -83,6 +85,8 @@ class Launcher:
         self._reported: list[dict[str, Any]] = []
         self._ray_address: str | None = None
         self._is_run_written = False
+        self._unwritten: str | None = None
+        """Why the home's files could not be written the last time."""
         self._stop_asked = asyncio.Event()
 
     async def run(self, *, demo: bool) -> None:
@@ -131,7 +135,10 @@ class Launcher:
         await api.begin()
         await _all_of(self._ready(supervisor), self._ready(api))
         self._list_processes()
-        self._write_run()
+        try:
+            self._write_run()
+        except OSError as error:
+            raise StartError(f"cannot write {self._home.run_file}: {error.strerror}") from error
         if demo:
             await self._load_demo()
         self._stages.close()
@@ -212,7 +219,8 @@ class Launcher:
         elif event["event"] == "ray" and isinstance(event.get("address"), str):
             self._ray_address = event["address"]
             if self._is_run_written:
-                self._write_run()
+                with self._told_when_unwritten():
+                    self._write_run()
 
     def _supervisor_changed(self) -> None:
         """Ends what a supervisor that is gone left behind, before the next one starts."""
@@ -232,7 +240,21 @@ class Launcher:
         for entry in entries:
             with contextlib.suppress(psutil.Error, TypeError, ValueError):
                 listed.append({**entry, "started": psutil.Process(entry["pid"]).create_time()})
-        self._home.write_processes(listed, others=self._offspring())
+        with self._told_when_unwritten():
+            self._home.write_processes(listed, others=self._offspring())
+
+    @contextlib.contextmanager
+    def _told_when_unwritten(self) -> Iterator[None]:
+        """Say once that the disk takes no files, and go on: what runs is worth more than a list of it."""
+        try:
+            yield
+        except OSError as error:
+            why = error.strerror or type(error).__name__
+            if why != self._unwritten:
+                self._stages.say(f"[red]{escape(f'cannot write in {self._home.folder}: {why}')}[/]")
+            self._unwritten = why
+        else:
+            self._unwritten = None
 
     def _offspring(self) -> list[dict[str, Any]]:
         """What the supervisor's processes started themselves: an up that finds it left behind must end it."""
@@ -276,7 +298,7 @@ class Launcher:
         say(f"\n[bold green]Binkeeper is ready[/] after {took_s:.1f} s\n")
         say(f"  address   [bold]{self.url}[/]   (try {self.url}/docs)")
         say(f"  token     {token}")
-        say(f"  NATS      {_plain(self._settings.nats_url)}")
+        say(f"  NATS      {without_password(_plain(self._settings.nats_url))}")
         say(f"  home      {self._home.folder}\n")
         say(f"  curl -H 'Authorization: Bearer {token}' {self.url}/v1/stock/berlin/MUG-BLUE\n")
         say("Ctrl-C stops it.")
@@ -298,6 +320,11 @@ async def _all_of(*steps: Any) -> None:  # noqa: ANN401 (coroutines of any resul
                 group.create_task(step)
     except ExceptionGroup as errors:
         raise errors.exceptions[0] from None
+
+
+def without_password(urls: str) -> str:
+    """The addresses, several with commas, without users and passwords: `run.json` has them whole."""
+    return re.sub(r"//[^/@,]*@", "//", urls)
 
 
 def _plain(secret: SecretStr | None) -> str:

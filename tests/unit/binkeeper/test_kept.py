@@ -2,6 +2,7 @@ import asyncio
 import os
 import signal
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,59 @@ async def test_what_ends_is_started_again_with_a_line(tmp_path: Path) -> None:
     assert kept.child.pid != first.pid
     await kept.stop()
     assert kept.child is None
+
+
+class FullDisk:
+    """A program whose next start meets a full disk."""
+
+    def __init__(self, inner: Program) -> None:
+        self.role = inner.role
+        self.inner = inner
+        self.is_full = False
+
+    @property
+    def child(self) -> Child | None:
+        return self.inner.child
+
+    async def begin(self) -> Child:
+        if self.is_full:
+            self.is_full = False
+            raise OSError(28, "No space left on device")
+        return await self.inner.begin()
+
+    async def until_ready(self) -> None:
+        await self.inner.until_ready()
+
+
+async def test_a_full_disk_does_not_end_the_watching(tmp_path: Path) -> None:
+    lines: asyncio.Queue[str] = asyncio.Queue()
+    thing = FullDisk(program(tmp_path, SERVES, []))
+    kept = Kept(thing, lines.put_nowait, lambda: None)
+    await kept.begin()
+    await kept.until_ready()
+    assert kept.child is not None
+    thing.is_full = True
+    os.kill(kept.child.pid, signal.SIGKILL)
+    async with asyncio.timeout(30):
+        assert "starting it again in 0.1 s" in await lines.get()
+        assert "No space left on device" in await lines.get()
+        assert "starting it again in 0.2 s" in await lines.get()
+        assert "thing is back" in await lines.get()
+    await kept.stop()
+
+
+async def test_events_are_heard_while_the_log_cannot_be_written(tmp_path: Path) -> None:
+    heard: list[Event] = []
+    thing = program(tmp_path, SERVES, heard)
+    (tmp_path / "thing.log").mkdir()  # Nothing can be written there.
+    child = Child.start(ChildSpec(**{**asdict(thing._spec), "log_file": tmp_path / "other.log"}))
+    thing._ready = asyncio.get_running_loop().create_future()
+    listening = asyncio.create_task(thing._listen(child))
+    await thing.until_ready()
+    child.kill()
+    await child.exited()
+    await listening
+    assert [event["event"] for event in heard] == ["progress", "ready"]
 
 
 async def test_a_program_that_ignores_its_signal_is_killed_after_its_grace(tmp_path: Path) -> None:
