@@ -36,6 +36,8 @@ _log = structlog.get_logger()
 
 _ENTRIES_PER_MESSAGE = 500
 _ENTRIES_PER_ROUND = 4_000
+_MESSAGE_BYTES_MAX = 512 * 1024
+"""Half of what a NATS server takes by default."""
 _BINS_PER_ROUND = 64
 _BUFFER_ENTRIES_MAX = 100_000
 """Committed entries kept for the courier; beyond it they are read from the ledger again."""
@@ -171,7 +173,7 @@ class Courier:
                 continue
             assert entries[0].seq == track.cursor + 1, "the broadcast has a gap"
             room -= len(entries)
-            messages.append(ledger_message(number, entries))
+            messages += ledger_messages(number, entries)
             sent[number] = entries
             if entries[-1].seq < track.committed_seq:
                 self._pending[number] = None
@@ -287,12 +289,16 @@ class _Collector:
             self.done.set_result(None)
 
 
-def ledger_message(partition: int, entries: list[Entry]) -> Message:
-    """Return the message of the `LEDGER` stream that carries these consecutive entries."""
+def ledger_messages(partition: int, entries: list[Entry]) -> list[Message]:
+    """Return the messages of the `LEDGER` stream that carry consecutive entries: one, unless too large."""
     payload: dict[str, Any] = {
         "partition": partition,
         "first_seq": entries[0].seq,
         "last_seq": entries[-1].seq,
         "entries": [dict(zip(entry._fields, entry, strict=True)) for entry in entries],
     }
-    return Message(ledger_subject(partition), encode(payload), f"{partition}:{entries[-1].seq}")
+    encoded = encode(payload)
+    if len(encoded) > _MESSAGE_BYTES_MAX and len(entries) > 1:
+        middle = len(entries) // 2
+        return ledger_messages(partition, entries[:middle]) + ledger_messages(partition, entries[middle:])
+    return [Message(ledger_subject(partition), encoded, f"{partition}:{entries[-1].seq}")]

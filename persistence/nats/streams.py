@@ -8,8 +8,10 @@ are gone are made again, and `ledger_tails` tells the courier where to go on fro
 import asyncio
 from collections.abc import Sequence
 
+import structlog
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.errors import MaxPayloadError
 from nats.js.api import (
     AckPolicy,
     ConsumerConfig,
@@ -19,12 +21,14 @@ from nats.js.api import (
     StorageType,
     StreamConfig,
 )
-from nats.js.errors import BadRequestError, NotFoundError
+from nats.js.errors import APIError, BadRequestError, NotFoundError
 
 from persistence.nats.acks import NO_STREAM, AckRound
 from persistence.nats.connection import LOST, NatsConnection
 from persistence.nats.subjects import LEDGER_SUBJECTS, STOCK_SUBJECTS
 from persistence.ports import Message, Unavailable
+
+_log = structlog.get_logger()
 
 LEDGER_BYTES_MAX = 1024**3
 LEDGER_AGE_S_MAX = 30 * 24 * 3600.0
@@ -75,13 +79,19 @@ class NatsStreams:
         self._inbox = ""
         self._round = 0
         self._are_streams_there = False
+        self._refused = ""
+        """What the server last said against a stream."""
 
     async def close(self) -> None:
         """End the connection."""
         await self._connection.close()
 
     async def publish(self, messages: Sequence[Message]) -> None:
-        """See `Streams.publish`. While the server is away this fails within 2 s; the client mends itself."""
+        """See `Streams.publish`. While the server is away this fails within 2 s; the client mends itself.
+
+        A message that is larger than the server takes is left out with an error in the log: trying it again
+        would hold up all others for ever, and whoever misses it finds it in the ledger.
+        """
         if not messages:
             return
         client = await self._ready()
@@ -89,12 +99,23 @@ class NatsStreams:
         reply = f"{self._inbox}.{self._round}"
         acks = self._rounds[reply] = AckRound()
         try:
-            for count, message in enumerate(messages, 1):
+            count = 0
+            for message in messages:
                 headers = None if message.message_id is None else {Header.MSG_ID.value: message.message_id}
-                await client.publish(message.subject, message.payload, reply, headers)
+                try:
+                    await client.publish(message.subject, message.payload, reply, headers)
+                except MaxPayloadError:
+                    _log.error(
+                        "message_left_out",
+                        subject=message.subject,
+                        message_bytes=len(message.payload),
+                        bytes_max=client.max_payload,
+                    )
+                    continue
+                count += 1
                 if count % _IN_FLIGHT_MAX == 0:
                     await acks.reach(count - _IN_FLIGHT_MAX // 2)
-            await acks.reach(len(messages))
+            await acks.reach(count)
         except LOST as error:
             raise Unavailable(f"NATS: {str(error) or type(error).__name__}") from error
         finally:
@@ -167,9 +188,16 @@ class NatsStreams:
         stream = client.jetstream(timeout=_CALL_S_MAX)
         for configuration in self._configurations:
             try:
-                await stream.add_stream(configuration)
-            except BadRequestError:  # It is there, with other limits.
-                await stream.update_stream(configuration)
+                try:
+                    await stream.add_stream(configuration)
+                except BadRequestError:  # It is there, with other limits.
+                    await stream.update_stream(configuration)
+            except APIError as error:
+                if str(error) != self._refused:  # It is tried again and again, and said once.
+                    self._refused = str(error)
+                    _log.warning("stream_refused", stream=configuration.name, reason=error.description)
+                raise
+        self._refused = ""
 
     async def _acknowledged(self, message: Msg) -> None:
         acks = self._rounds.get(message.subject)

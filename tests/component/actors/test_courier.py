@@ -7,8 +7,14 @@ from typing import Any
 import msgspec
 import pytest
 
+from actors.courier import ledger_messages
 from actors.queries import ReadBin
+from engine.apply import apply
 from engine.commands import ReceiveStock
+from engine.decide import decide
+from engine.entries import Entry
+from engine.refusals import Refused
+from engine.state import Partition
 from persistence.nats.subjects import stock_subject
 from tests.component.actors.world import PARTITIONS, World, number_of, until, view_of, world
 
@@ -143,3 +149,37 @@ async def test_takeovers_while_the_courier_works_leave_no_gap() -> None:
         assert is_complete(w)
         assert w.faults == []
         assert len(w.hosts[-1].host.owned) == PARTITIONS
+
+
+async def test_messages_stay_below_what_a_server_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("actors.courier._MESSAGE_BYTES_MAX", 1_000)
+    async with world() as w:
+        w.streams.is_away = True
+        await work(w)
+        w.streams.is_away = False
+        await until(lambda: w.hosts[0].courier.lag == 0)
+        assert is_complete(w)
+        assert max(len(message.payload) for message in w.streams.ledger) <= 1_000
+
+
+def test_entries_that_are_too_many_bytes_go_in_order_by_several_messages(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("actors.courier._MESSAGE_BYTES_MAX", 1_000)
+    partition = Partition(3)
+    entries: list[Entry] = []
+    for n in range(20):
+        decided = decide(partition, ReceiveStock("LON", "TEA", f"{n}", 1), 1, f"k{n}", 1)
+        assert not isinstance(decided, Refused)
+        for entry in decided:
+            apply(partition, entry)
+        entries += decided
+    messages = ledger_messages(3, entries)
+    payloads = [decode(message.payload) for message in messages]
+    assert len(messages) > 1
+    assert all(len(message.payload) <= 1_000 for message in messages)
+    assert [entry["seq"] for payload in payloads for entry in payload["entries"]] == list(range(1, 21))
+    assert [message.message_id for message in messages] == [
+        f"3:{payload['last_seq']}" for payload in payloads
+    ]
+    assert ledger_messages(3, entries[:1])[0].message_id == "3:1"

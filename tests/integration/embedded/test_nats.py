@@ -7,6 +7,7 @@ from pathlib import Path
 
 import nats
 import nats.errors
+import nats.js.errors
 import pytest
 
 from binkeeper.embedded import nats as module
@@ -46,6 +47,17 @@ async def test_what_a_stream_holds_survives_a_restart_at_the_same_address(
 async def test_it_takes_messages_of_eight_megabytes(server: EmbeddedNats) -> None:
     client = await nats.connect(server.url)
     assert client.max_payload == 8 * 1024 * 1024
+    await client.close()
+
+
+async def test_streams_may_be_larger_than_what_is_free_on_the_disk_now(server: EmbeddedNats) -> None:
+    client = await nats.connect(server.url)
+    stream = client.jetstream()
+    await stream.add_stream(name="LARGE", subjects=["large"], max_bytes=7 * 1024**3)
+    with pytest.raises(
+        nats.js.errors.APIError, match="insufficient storage"
+    ):  # The limit is ours, not the disk's.
+        await stream.add_stream(name="MORE", subjects=["more"], max_bytes=2 * 1024**3)
     await client.close()
 
 

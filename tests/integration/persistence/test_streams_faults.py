@@ -1,12 +1,15 @@
 """The broadcast when NATS goes, comes back, and has forgotten everything."""
 
 import asyncio
+import contextlib
 import shutil
 import time
 from collections.abc import AsyncIterator, Iterator
 
 import nats
 import pytest
+from nats.js.errors import NotFoundError
+from structlog.testing import capture_logs
 
 from binkeeper.embedded.nats import EmbeddedNats
 from persistence.nats.streams import NatsStreams
@@ -70,10 +73,33 @@ async def test_tails_are_quick_however_large_the_messages(streams: NatsStreams) 
     assert tails[255] == 265
 
 
-async def test_a_message_that_is_too_large_is_a_fault_and_the_next_goes_through(streams: NatsStreams) -> None:
-    with pytest.raises(Unavailable):
-        await streams.publish([message(1, 1), message(1, 2, 9 * 1024 * 1024)])
-    await streams.publish([message(2, 3)])
+async def test_a_message_that_is_too_large_is_logged_and_left_out(streams: NatsStreams) -> None:
+    with capture_logs() as logs:
+        await streams.publish([message(1, 1), message(1, 2, 9 * 1024 * 1024), message(1, 3)])
+    assert [(line["event"], line["log_level"], line["subject"]) for line in logs] == [
+        ("message_left_out", "error", ledger_subject(1))
+    ]
+    assert await streams.ledger_tails([1]) == {1: 3}
+
+
+async def test_a_stream_that_the_server_refuses_is_a_warning_with_its_words_once(
+    server: EmbeddedNats,
+) -> None:
+    client = await nats.connect(server.url)
+    for name in ("LEDGER", "STOCK"):
+        with contextlib.suppress(NotFoundError):
+            await client.jetstream().delete_stream(name)
+    await client.close()
+    streams = NatsStreams(server.url, ledger_bytes_max=2**50)
+    with capture_logs() as logs:
+        for _ in range(2):
+            with pytest.raises(Unavailable, match="insufficient storage"):
+                await streams.publish([message(1, 1)])
+    await streams.close()
+    assert [(line["event"], line["log_level"], line["stream"]) for line in logs] == [
+        ("stream_refused", "warning", "LEDGER")
+    ]
+    assert "insufficient storage" in logs[0]["reason"]
 
 
 async def test_the_client_comes_back_by_itself(server: EmbeddedNats, streams: NatsStreams) -> None:
