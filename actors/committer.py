@@ -13,6 +13,7 @@ from typing import Protocol
 import structlog
 
 from actors.gauges import Gauges
+from actors.read_gate import ReadGate
 from actors.requests import Request
 from engine.entries import Entry
 from persistence.ports import KeysTaken, Ledger, OutcomeUnknown, PartitionsLost, Snapshots, Unavailable
@@ -56,6 +57,15 @@ class CommitListener(Protocol):
     def lose(self, partitions: frozenset[int], batches: list[Batch]) -> None:
         """Others own these partitions: take them out of the batches and turn their requests away."""
 
+    def lost_since(self, claims: set[tuple[int, int]]) -> None:
+        """Others own these partitions, which were owned under these epochs: give them up."""
+
+    def give_back(self, requests: list[Request]) -> None:
+        """Turn requests away: their partition has another owner, and nothing of them happened."""
+
+    def let_go(self, requests: list[Request]) -> None:
+        """These answers may leave."""
+
     def rewind(self, keys: frozenset[str], batches: list[Batch]) -> None:
         """These keys happened long ago: take their partitions out of the batches, and decide them again."""
 
@@ -72,7 +82,6 @@ class Committer:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._ledger = ledger
-        self._snapshots = snapshots
         self._listener = listener
         self._gauges = gauges
         self._sleep = sleep
@@ -81,6 +90,7 @@ class Committer:
         self._idle.set()
         self._passed = asyncio.Event()
         self.open = Batch()
+        self.reads = ReadGate(snapshots, listener, sleep)
         self.is_committing = False
 
     def kick(self) -> None:
@@ -97,6 +107,7 @@ class Committer:
     async def drained(self) -> None:
         """Wait until everything decided so far is durable and answered."""
         await self._idle.wait()
+        await self.reads.drained()
 
     async def passed(self) -> None:
         """Wait until the batch that is on its way, if there is one, has ended."""
@@ -120,17 +131,18 @@ class Committer:
                 self._idle.set()
 
     async def _commit(self, batch: Batch) -> None:
-        """Make a batch durable, however often it takes, then let its answers go."""
+        """Make a batch durable, however often it takes, then let its answers go.
+
+        All that a partition decided before is durable by now: answers of partitions without an entry in the
+        batch need not wait for it.
+        """
         started = perf_counter()
         written = {entry.partition for entry in batch.entries}
         unwritten = {request.partition for request in batch.requests} - written
-        if unwritten:  # The check looks at what was decided before it, and so may go along with the commit.
-            _, lost = await asyncio.gather(self._append(batch), self._lost(unwritten))
-            if lost:
-                self._listener.lose(lost, [batch, self.open])
-        else:
-            await self._append(batch)
+        if unwritten:
+            self.reads.put(batch.without(unwritten), self._listener.epochs_of(unwritten))
         if batch.entries:
+            await self._append(batch)
             self._gauges.commit(len(batch.entries), perf_counter() - started)
         self._listener.committed(batch)
 
@@ -162,19 +174,3 @@ class Committer:
             except (Unavailable, OutcomeUnknown):
                 await self._sleep(retry_s)
                 retry_s = min(retry_s * 2, _RETRY_S_MAX)
-
-    async def _lost(self, partitions: set[int]) -> frozenset[int]:
-        """Return which partitions are not ours any more.
-
-        No answer that rests on state alone goes until it is certain that nobody changed the state since.
-        """
-        epochs = self._listener.epochs_of(partitions)
-        given_up = frozenset(partitions - epochs.keys())  # While the batch was on its way.
-        retry_s = _RETRY_S_FIRST
-        while epochs:
-            try:
-                return given_up | await self._snapshots.lost(epochs)
-            except Unavailable:
-                await self._sleep(retry_s)
-                retry_s = min(retry_s * 2, _RETRY_S_MAX)
-        return given_up

@@ -163,7 +163,7 @@ class Host:
     def _settle(self, request: Request, outcome: dict[str, Any] | Refused) -> None:
         if isinstance(outcome, Refused):
             request.status = Status.REFUSED
-            request.encoded = encode(outcome)
+            request.encoded = encode((outcome.code, outcome.fields))
             self.gauges.operations[request.name, outcome.code] += 1
         else:
             request.status = Status.ANSWERED
@@ -179,7 +179,8 @@ class Host:
             assert remembered.entry is not None
             self.spawn(self._answer_from_ledger(request, remembered.entry))
         else:
-            request.status = Status.REPLAYED if remembered.status == Status.ANSWERED else remembered.status
+            is_answer = remembered.status == Status.ANSWERED
+            request.status = Status.REPLAYED if is_answer else Status.REFUSED_AGAIN
             request.encoded = remembered.encoded
             self.gauges.operations[request.name, "replayed"] += 1
             self.committer.open.requests.append(request)
@@ -267,10 +268,25 @@ class Host:
             if owned is not None:
                 requests += owned.queue
                 owned.queue.clear()
+        self.give_back(requests)
+
+    def lost_since(self, claims: set[tuple[int, int]]) -> None:
+        """Give up partitions that were claimed by others, unless they have been claimed back meanwhile."""
+        lost = frozenset(number for number, epoch in claims if self.epochs_of([number]) == {number: epoch})
+        if lost:
+            self.lose(lost, [self.committer.open])
+
+    def give_back(self, requests: list[Request]) -> None:
+        """Turn requests away whose partition has another owner; nothing of them happened."""
         for request in requests:
             self._forget(request)
             self.in_flight -= 1
             self._turn_away(request, Status.MOVED)
+
+    def let_go(self, requests: list[Request]) -> None:
+        """Let answers go that rest on state alone."""
+        for request in requests:
+            self._finish(request)
 
     def rewind(self, keys: frozenset[str], batches: list[Batch]) -> None:
         """Undo what was decided in the partitions of keys that are in the ledger, and decide it again.
@@ -335,7 +351,8 @@ class Host:
         most_keys = min(self.options.recovered_keys, self.options.key_window)
         recovery = await self.snapshots.recover(partitions, most_keys)
         self.keys.recall(reversed(recovery.recent_keys))
-        if len(recovery.recent_keys) >= most_keys:
+        # One entry an epoch is the claim's own; what else there is may have a key that was not recalled.
+        if any(head.seq > head.epoch for head in recovery.heads):
             self.keys.is_whole = False
         self._install(recovery)
         self.gauges.recovery_ms = (perf_counter() - started) * 1000

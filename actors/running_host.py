@@ -63,6 +63,7 @@ class RunningHost:
         """Start to listen; return host:port. The host owns nothing until it is told to `take`."""
         for loop in (
             self.host.committer.run(),
+            self.host.committer.reads.run(),
             self.snapshotter.run(),
             self.courier.run(),
             self.clockwork.run(),
