@@ -82,3 +82,27 @@ async def test_a_killed_process_loses_nothing_and_is_soon_back(binkeeper: Runnin
     await work.verify()
     await until(lambda: settled(binkeeper), "the courier has caught up", 60.0)
     await streams_have_no_gap(binkeeper, site)
+
+
+@pytest.mark.timeout(240)
+async def test_when_ray_dies_everything_of_it_is_started_anew_and_nothing_is_lost(binkeeper: Running) -> None:
+    await until(lambda: settled(binkeeper), "all is quiet", 60.0)
+    work = Workload(binkeeper, "crash-raylet", seed=7)
+    over = asyncio.get_running_loop().create_future()
+    working = asyncio.create_task(work.run(over))
+    await until(lambda: len(work.answered) > 100, "the load is on")
+    before = binkeeper.run["ray_address"]
+
+    binkeeper.kill("raylet")
+    killed_s = time.monotonic()
+    await asyncio.to_thread(binkeeper.until_line, "supervisor is back")
+    back_s = time.monotonic()
+    await until(lambda: any(began_s >= back_s for began_s, _ in work.answered), "it serves again", 60.0)
+    over.set_result(None)
+    await working
+
+    print(f"raylet killed: longest silence {work.longest_silence_s(killed_s):.1f} s")
+    assert binkeeper.run["ray_address"] != before
+    await work.verify()
+    await until(lambda: settled(binkeeper), "the courier has caught up", 60.0)
+    await streams_have_no_gap(binkeeper, "crash-raylet")
