@@ -82,6 +82,10 @@ class BinHandle:
             reservation, quantity=quantity, sku=self.sku, key=key or _new_key()
         )
 
+    async def extend(self, reservation: str, ttl_s: int, *, key: str | None = None) -> Outcome:
+        """Let a soft reservation live `ttl_s` seconds from now."""
+        return await self._reservations.extend(reservation, ttl_s=ttl_s, key=key or _new_key())
+
     async def take(self, quantity: int, *, lot: str | None = None, key: str | None = None) -> Outcome:
         """Pick units without a reservation."""
         return await self._send(c.PickStock(self.site, self.sku, quantity, self.location, lot), key)

@@ -161,7 +161,7 @@ class Courier:
         self._pending.clear()
         await self._find_cursors([number for number in chosen if self._tracks[number].cursor < 0])
         messages: list[Message] = []
-        sent: dict[int, list[Entry]] = {}
+        sent: list[tuple[Track, list[Entry]]] = []
         room = _ENTRIES_PER_ROUND
         for number in chosen:
             track = self._tracks[number]
@@ -174,14 +174,15 @@ class Courier:
             assert entries[0].seq == track.cursor + 1, "the broadcast has a gap"
             room -= len(entries)
             messages += ledger_messages(number, entries)
-            sent[number] = entries
+            sent.append((track, entries))
             if entries[-1].seq < track.committed_seq:
                 self._pending[number] = None
         if messages:
             await self._streams.publish(messages)
-        for number, entries in sent.items():
-            self._tracks[number].cursor = entries[-1].seq
-            self._bins.note(entries)
+        for track, entries in sent:
+            if self._tracks.get(track.owned.state.number) is track:  # Else it has been taken over meanwhile.
+                track.cursor = entries[-1].seq
+                self._bins.note(entries)
         return _ENTRIES_PER_ROUND - room
 
     async def _find_cursors(self, numbers: list[int]) -> None:

@@ -48,6 +48,10 @@ class Doubts:
     def open(self, owned: OwnedPartition, request: Request, refusal: Refused) -> None:
         """Look whether the key of a request that would be refused is in the ledger."""
         assert request.key is not None
+        doubt = self._open.get(request.key)
+        if doubt is not None:  # Of an owner before a rewind, or of another partition: settled in turn.
+            doubt.requests.append(request)
+            return
         self._open[request.key] = _Doubt(owned, refusal, [request])
         if not self._is_running:
             self._is_running = True

@@ -105,9 +105,9 @@ class LaneGateway:
             return
         if status == Status.ANSWERED or status == Status.REPLAYED:  # noqa: PLR1714 - on the hot path
             pending.future.set_result(Answered(decode_view(answer), status == Status.REPLAYED))
-        elif status == Status.REFUSED:
+        elif status == Status.REFUSED or status == Status.REFUSED_AGAIN:  # noqa: PLR1714 - on the hot path
             code, fields = decode_view(answer)
-            pending.future.set_result(Refused(Refusal(code), fields))
+            pending.future.set_result(Refused(Refusal(code), fields, status == Status.REFUSED_AGAIN))
         elif pending.is_unknown and status in (Status.OVERLOADED, Status.UNAVAILABLE):
             pending.future.set_exception(
                 late(pending)

@@ -21,6 +21,8 @@ class Status(IntEnum):
     """Nothing happened: the host is stopping, or storage does not answer."""
     MALFORMED = 6
     """Nothing happened: the request cannot be understood."""
+    REFUSED_AGAIN = 7
+    """The first answer to the same key was this refusal."""
 
 
 class ReplyTo(Protocol):

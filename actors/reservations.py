@@ -9,7 +9,8 @@ over), one after it leaves everything.
 import asyncio
 import hashlib
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,7 +75,6 @@ class SpanningReservations:
         self._random_bytes = random_bytes
         self._sleep = sleep
         self._running: dict[str, asyncio.Future[Outcome]] = {}
-        self._confirming: set[asyncio.Task[None]] = set()
 
     # Reserving
 
@@ -286,7 +286,10 @@ class SpanningReservations:
     async def _change_shares(self, address: ReservationAddress, command: _Change, key: str) -> Outcome:
         """Change each share by its own command, under a key that follows from the caller's.
 
-        A repeat finishes what a crash left undone. Units of a quantity must lie in one share.
+        A repeat finishes what a crash left undone: a share that is resolved already stays as it is, and is no
+        reason to refuse. Any other refusal of a share is the answer; when other shares did change, its field
+        `changed` names their SKUs. Once a share has answered, or may have, no fault says that nothing
+        happened. Units of a quantity must lie in one share.
         """
         query = ReadReservation(address.number, address.opened_at_ms)
         home = await self._gateway.query(address.partition, query)
@@ -311,14 +314,26 @@ class SpanningReservations:
             assert share is not None
             step = command._replace(number=share.number, opened_at_ms=share.opened_at_ms, is_share=True)
             asked.append(self._gateway.submit(share.partition, step, f"{key} {share.partition}"))
-        outcomes = await asyncio.gather(*asked)
+        outcomes = await asyncio.gather(*asked, return_exceptions=True)
+        _raise_fault(outcomes)
         answered = [outcome for outcome in outcomes if isinstance(outcome, Answered)]
         refusals = [outcome for outcome in outcomes if isinstance(outcome, Refused)]
-        reused = [refusal for refusal in refusals if refusal.code == Refusal.IDEMPOTENCY_KEY_REUSED]
-        if reused or not answered:
-            return (reused or refusals)[0]
-        joined = await self._joined(home)
-        return Answered(joined.view, all(outcome.replayed for outcome in answered))
+        refusals.sort(key=lambda refusal: _WEIGHTS.get(refusal.code, 1))
+        if not answered:
+            return refusals[0]
+        if refusals and refusals[0].code != Refusal.RESERVATION_RESOLVED:
+            skus = {
+                line["sku"]
+                for view, outcome in zip(shares, outcomes, strict=True)
+                if isinstance(outcome, Answered)
+                for line in view["lines"]
+                if sku in (None, line["sku"])
+            }
+            fields = {**refusals[0].fields, "changed": sorted(skus)}
+            return Refused(refusals[0].code, fields, refusals[0].replayed and _all_replayed(answered))
+        with _has_happened():
+            joined = await self._joined(home)
+        return Answered(joined.view, _all_replayed(answered))
 
     async def _confirm_late(self, home: Answered, shares: list[View], key: str) -> None:
         """Make shares final whose coordinator was killed after the decision. Raises Fault."""
@@ -356,7 +371,8 @@ class SpanningReservations:
 
     async def _first(self, home: Answered) -> Answered:
         """Return the reservation as it was when it was made, for a repeat of the request."""
-        shares = await self._shares(home)
+        with _has_happened():
+            shares = await self._shares(home)
         for line in (line for view in shares for line in view["lines"]):
             line.update(picked=0, released=0, expired=0, short=0)
             for allocation in line["allocations"]:
@@ -381,6 +397,38 @@ def _is_of(home: Answered, held: dict[int, Answered]) -> bool:
     """
     decided = {tuple(part) for part in home.view["parts"]}
     return bool(held) and decided == {tuple(_address(share)) for share in held.values()}
+
+
+_WEIGHTS = {Refusal.IDEMPOTENCY_KEY_REUSED: 0, Refusal.RESERVATION_RESOLVED: 2}
+"""Which refusal of several shares is told: the least, and 1 for all others."""
+
+
+def _all_replayed(answered: Sequence[Answered]) -> bool:
+    return all(outcome.replayed for outcome in answered)
+
+
+def _raise_fault(outcomes: Sequence[Outcome | BaseException]) -> None:
+    """Raise what went wrong with any of several steps: unknown, as soon as one of them may have happened."""
+    faults = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+    for fault in faults:
+        if not isinstance(fault, Fault):
+            raise fault
+    if faults and any(isinstance(outcome, Answered | OutcomeUnknown) for outcome in outcomes):
+        raise OutcomeUnknown(_PARTLY) from faults[0]
+    if faults:
+        raise faults[0]
+
+
+@contextmanager
+def _has_happened() -> Iterator[None]:
+    """Let no fault say that nothing happened."""
+    try:
+        yield
+    except Fault as fault:
+        raise OutcomeUnknown(_PARTLY) from fault
+
+
+_PARTLY = "it happened, or a part of it: send the same key again"
 
 
 def _join(views: Sequence[dict[str, Any]]) -> View:

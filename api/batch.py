@@ -129,8 +129,12 @@ class Batch:
         self._edge.meters.count_operation(name, "replayed" if outcome.replayed else "done")
 
     def _refuse(self, index: int, name: str, problem: Problem) -> None:
-        self.is_replayed = False
-        self._results[index] = problem.body()
+        result = problem.body()
+        if problem.replayed:
+            result["replayed"] = True
+        else:
+            self.is_replayed = False
+        self._results[index] = result
         self._edge.meters.count_operation(name, problem.code)
 
 

@@ -175,7 +175,7 @@ class Endpoint:
                 raise
             problem = problem_of(error, exchange)
             media = exchange.wanted or JSON
-            status, extra, replayed = problem.status, problem.headers, False
+            status, extra, replayed = problem.status, problem.headers, problem.replayed
             view = media.encode(problem.body(exchange.instance))
             content_type = media.problem_type
             self.count(problem.code)

@@ -214,6 +214,8 @@ class Problem(Exception):
         self.detail = detail
         self.headers = headers
         self.fields = fields
+        self.replayed = False
+        """Whether the same key was answered with this problem before."""
 
     def body(self, instance: str | None = None) -> dict[str, Any]:
         """Return the document; `instance` is the path of the request."""
@@ -252,6 +254,7 @@ def problem_of_refusal(refused: Refused) -> Problem:
     is_soon = refused.code == Refusal.RESERVATION_PENDING
     problem = Problem(refused.code, detail, headers=retry_after(1) if is_soon else ())
     problem.fields = fields
+    problem.replayed = refused.replayed
     return problem
 
 

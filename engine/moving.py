@@ -38,7 +38,7 @@ EXPIRED = "expired"
 def receive(partition: Partition, command: ReceiveStock, draft: Draft) -> Refused | None:
     """Put units into a bin. A lot has one date; while there is any of it, another date is refused."""
     stock = stock_of(partition, command.site, command.sku)
-    expires_at_ms, lot = command.expires_at_ms, command.lot
+    expires_at_ms, lot = command.expires_at_ms, command.lot or None
     if lot is None:
         lot = NO_LOT if expires_at_ms is None else date_of_expiry(expires_at_ms)
     if lot != NO_LOT:

@@ -46,6 +46,8 @@ class Refused(NamedTuple):
 
     code: Refusal
     fields: dict[str, Any]
+    replayed: bool = False
+    """Whether this is the first answer to the same key, given again."""
 
 
 def refused(code: Refusal, **fields: Any) -> Refused:  # noqa: ANN401 - the fields are data for people

@@ -111,10 +111,12 @@ def _pending(stock: Stock) -> int:
 
 
 def summed(lines: Sequence[ReserveLine]) -> list[ReserveLine]:
-    """Return the lines with equal ones summed, the most narrowly named first.
+    """Return the lines with equal ones summed, the most narrowly named first: lot and location, then lot.
 
     Deciding those first means that a line which would take any bin never takes the units that another line of
-    the same SKU names. Lines whose indexes do not tell them apart are numbered by their position.
+    the same SKU names. It is no search: of a line that names a lot and one that names a location, the first
+    may take what only the second could have had, and the two are refused although they would fit. Lines whose
+    indexes do not tell them apart are numbered by their position.
     """
     if len({line.index for line in lines}) < len(lines):
         lines = [line._replace(index=position) for position, line in enumerate(lines)]
@@ -123,7 +125,7 @@ def summed(lines: Sequence[ReserveLine]) -> list[ReserveLine]:
         same = (line.site, line.sku, line.location, line.lot, line.strategy)
         before = sums.get(same)
         sums[same] = line if before is None else before._replace(quantity=before.quantity + line.quantity)
-    return sorted(sums.values(), key=lambda line: ((line.location is None) + (line.lot is None), line.index))
+    return sorted(sums.values(), key=lambda line: (line.lot is None, line.location is None, line.index))
 
 
 def find(partition: Partition, number: int, opened_at_ms: int) -> Reservation | Refused:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -16,9 +17,45 @@ from engine.entries import Entry
 from engine.refusals import Refused
 from engine.state import Partition
 from persistence.nats.subjects import stock_subject
+from persistence.ports import Message
+from tests.component.actors.steered import Gate
 from tests.component.actors.world import PARTITIONS, World, number_of, until, view_of, world
 
 decode = msgspec.msgpack.decode
+
+
+class GatedStreams:
+    """Streams whose publishing a test holds up; tells whose tails were asked for."""
+
+    def __init__(self, w: World) -> None:
+        self.gate = Gate()
+        self.asked: list[list[int]] = []
+        self._streams = w.streams
+
+    async def publish(self, messages: Sequence[Message]) -> None:
+        """See `Streams.publish`."""
+        await self._streams.publish(messages)
+        await self.gate.passed()
+
+    async def ledger_tails(self, partitions: Sequence[int]) -> dict[int, int]:
+        """See `Streams.ledger_tails`."""
+        self.asked.append(list(partitions))
+        return await self._streams.ledger_tails(partitions)
+
+
+async def test_a_partition_that_is_taken_over_while_its_entries_are_sent_starts_anew() -> None:
+    async with world() as w:
+        await until(lambda: w.hosts[0].courier.lag == 0)
+        gated = GatedStreams(w)
+        w.hosts[0].courier._streams = gated
+        with gated.gate.held():
+            await w.receive("TEA", 5)
+            await until(lambda: gated.gate.waiting == 1)
+            await w.hosts[0].take(list(range(PARTITIONS)))
+        await until(lambda: any(number_of("TEA") in asked for asked in gated.asked))
+        await w.receive("TEA", 5)
+        await until(lambda: w.hosts[0].courier.lag == 0)
+        assert is_complete(w)
 
 
 def broadcast(w: World) -> dict[int, list[int]]:

@@ -54,7 +54,10 @@ async def test_a_repeat_of_a_refusal_is_refused_again() -> None:
     async with world() as w:
         assert code_of(await w.reserve("TEA", 5, "once")) == "insufficient_stock"
         await w.receive("TEA", 5)
-        assert code_of(await w.reserve("TEA", 5, "once")) == "insufficient_stock"
+        again = await w.reserve("TEA", 5, "once")
+        assert code_of(again) == "insufficient_stock"
+        assert again.replayed
+        assert w.hosts[0].host.gauges.operations["reserve", "replayed"] == 1
 
 
 async def test_a_repeat_older_than_the_window_is_answered_from_the_ledger() -> None:

@@ -90,6 +90,14 @@ async def test_units_that_are_taken_once_and_asked_for_twice_at_the_same_time(w:
     assert [isinstance(outcome, Answered) for outcome in outcomes] == [True, True, False, False]
 
 
+async def test_an_owner_knows_every_key_only_of_partitions_that_nobody_used() -> None:
+    async with world() as made:
+        assert made.hosts[0].host.keys.is_whole
+        await made.receive("TEA", 5)
+        second = await made.host("second")
+        assert not second.host.keys.is_whole
+
+
 async def test_a_refusal_stays_a_refusal_and_other_bodies_are_refused(w: World) -> None:
     await w.receive("TEA", 5)
     await w.reserve("TEA", 5, key="old")

@@ -7,11 +7,21 @@ from typing import Any
 
 import pytest
 
-from actors.outcomes import Answered, Outcome
+from actors.outcomes import Answered, Outcome, OutcomeUnknown, Unavailable
 from actors.queries import Query
 from actors.reservations import SpanningReservations
 from engine.commands import Command, ReserveLine, ReserveTogether
-from tests.component.actors.world import PARTITIONS, World, code_of, skus_in, until, view_of, world
+from engine.refusals import Refused
+from tests.component.actors.world import (
+    PARTITIONS,
+    World,
+    code_of,
+    number_of,
+    skus_in,
+    until,
+    view_of,
+    world,
+)
 
 SKUS = [skus_in(number, 1)[0] for number in (2, 5, 9)]
 """One in each of three partitions; the first decides."""
@@ -291,6 +301,68 @@ async def test_a_pick_and_a_release_may_name_a_sku_and_a_quantity() -> None:
         whole = view_of(await pick(w, public_id, "whole"))
         assert whole["state"] == "picked"
         assert await reserved(w) == [0, 0, 0]
+
+
+async def test_a_share_that_refuses_is_told_with_what_changed() -> None:
+    async with world() as w:
+        await fill(w)
+        public_id = view_of(await reserve(w, lines_of(4), "all"))["id"]
+        await w.receive(SKUS[1], 4, "B")
+        outcome = await pick(w, public_id, "p", location="B")
+        assert isinstance(outcome, Refused)
+        assert outcome.code == "insufficient_stock"
+        assert outcome.fields["changed"] == [SKUS[1]]
+        assert await reserved(w) == [4, 0, 4]
+        assert view_of(await pick(w, public_id, "q"))["state"] == "picked"
+
+
+@pytest.mark.parametrize("failing", [[0], [1, 2], [0, 1, 2]])
+async def test_a_change_that_a_share_did_not_hear_of_is_unknown_unless_none_did(
+    failing: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with world() as w:
+        await fill(w)
+        public_id = view_of(await reserve(w, lines_of(4), "all"))["id"]
+        submit, away = w.gateway.submit, [number_of(SKUS[index]) for index in failing]
+
+        def cut(partition: int, command: Command, key: str) -> asyncio.Future[Outcome]:
+            if partition not in away or not getattr(command, "is_share", False):
+                return submit(partition, command, key)
+            lost: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+            lost.set_exception(Unavailable())
+            return lost
+
+        monkeypatch.setattr(w.gateway, "submit", cut)
+        with pytest.raises(Unavailable if len(failing) == len(SKUS) else OutcomeUnknown):
+            await pick(w, public_id, "p")
+        monkeypatch.undo()
+        assert view_of(await pick(w, public_id, "p"))["state"] == "picked"
+        assert [await w.stock(sku) for sku in SKUS] == [(6, 0)] * 3
+
+
+async def test_what_happened_and_cannot_be_shown_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with world() as w:
+        await fill(w)
+        public_id = view_of(await reserve(w, lines_of(4), "all"))["id"]
+        query, asked = w.gateway.query, []
+
+        def cut(partition: int, command: Query) -> asyncio.Future[Outcome]:
+            asked.append(partition)
+            if len(asked) <= len(SKUS):
+                return query(partition, command)
+            lost: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+            lost.set_exception(Unavailable())
+            return lost
+
+        monkeypatch.setattr(w.gateway, "query", cut)
+        with pytest.raises(OutcomeUnknown):
+            await pick(w, public_id, "p")
+        with pytest.raises(OutcomeUnknown):
+            await reserve(w, lines_of(4), "all")
+        monkeypatch.undo()
+        again = await pick(w, public_id, "p")
+        assert isinstance(again, Answered)
+        assert again.replayed
 
 
 async def test_a_repeat_of_a_pick_of_several_takes_nothing_more() -> None:

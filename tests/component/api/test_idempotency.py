@@ -18,6 +18,20 @@ async def test_a_repeat_is_answered_as_the_first_time(world: World) -> None:
     assert world.balance() == [(5, 1, 0)]
 
 
+async def test_a_repeat_of_a_refusal_is_refused_again_and_says_so(world: World) -> None:
+    await world.stocked(1)
+    body = {**LINE, "quantity": 2}
+    first = await world.post("/v1/reservations", body, headers={"Idempotency-Key": "k1"})
+    assert "idempotent-replayed" not in first.headers
+    await world.stocked(5)
+    again = await world.post("/v1/reservations", body, headers={"Idempotency-Key": "k1"})
+    assert (again.status, again.code, again.body) == (409, "insufficient_stock", first.body)
+    assert again.headers["idempotent-replayed"] == "true"
+    batch = {"operations": [{"op": "reserve", "key": "k1", **body}]}
+    result = (await world.post("/v1/batch", batch)).body["results"][0]
+    assert (result["code"], result["replayed"]) == ("insufficient_stock", True)
+
+
 async def test_a_key_is_quoted_or_bare(world: World) -> None:
     await world.stocked(5)
     keys = ["k1", '"k1"', '"k\\"2"', 'k"2']

@@ -37,7 +37,7 @@ class InProcessGateway:
     def __init__(self, database: MemoryDatabase) -> None:
         self.database = database
         self.state = [Partition(number) for number in range(PARTITIONS)]
-        self.first: dict[str, tuple[Command, Answered]] = {}
+        self.first: dict[str, tuple[Command, Outcome]] = {}
         self.now_ms = NOW_MS
         self.fault: Fault | None = None
         self.gate: asyncio.Event | None = None
@@ -74,10 +74,14 @@ class InProcessGateway:
             first_command, first = self.first[key]
             if _body_of(first_command) != _body_of(command):
                 return refused(Refusal.IDEMPOTENCY_KEY_REUSED)
+            if isinstance(first, Refused):
+                return first._replace(replayed=True)
             return Answered(first.view, replayed=True)
         partition = self.state[number]
         entries = decide(partition, command, self.now_ms, key, 1)
         if isinstance(entries, Refused):
+            if not isinstance(command, ReserveTogether):
+                self.first[key] = (command, entries)
             return entries
         for entry in entries:
             apply(partition, entry)

@@ -8,6 +8,7 @@ from engine.decide import decide
 from engine.entries import Kind
 from engine.limits import QUANTITY_MAX
 from engine.refusals import Refusal, Refused
+from engine.reserving import summed
 from engine.state import Partition
 from tests.unit.engine.desk import NOON_MS, SITE, SKU, Desk, places, reserve_line
 
@@ -53,6 +54,16 @@ def test_a_reservation_without_ttl_is_hard(desk: Desk) -> None:
 
 def test_an_unknown_sku_has_no_available_units(desk: Desk) -> None:
     assert desk.refusal(ReserveStock((reserve_line(1),))).fields["available"] == 0
+
+
+def test_lines_that_name_a_lot_are_decided_before_those_that_name_a_bin_and_these_before_others() -> None:
+    lines = [
+        ReserveLine(SITE, SKU, 1, index=0),
+        ReserveLine(SITE, SKU, 1, "A-1", index=1),
+        ReserveLine(SITE, SKU, 1, None, "L1", index=2),
+        ReserveLine(SITE, SKU, 1, "A-1", "L1", index=3),
+    ]
+    assert [line.index for line in summed(lines)] == [3, 2, 1, 0]
 
 
 def test_a_named_bin_serves_alone(desk: Desk) -> None:

@@ -42,6 +42,11 @@ def test_a_date_without_a_lot_makes_a_lot_that_is_named_by_its_date(desk: Desk) 
     assert (lot.on_hand, lot.expires_at_ms) == (5, NOON_MS + DAY_MS)
 
 
+def test_a_date_with_an_empty_lot_code_is_one_without_a_lot(desk: Desk) -> None:
+    desk.do(ReceiveStock(SITE, SKU, "A-1", 5, "", NOON_MS + DAY_MS))
+    assert list(desk.stock().bins["A-1"].lots) == [date_of_expiry(NOON_MS + DAY_MS)]
+
+
 def test_a_lot_has_one_date(desk: Desk) -> None:
     desk.receive(5, lot="L1", expires_at_ms=NOON_MS + DAY_MS)
     refusal = desk.refusal(ReceiveStock(SITE, SKU, "A-2", 5, "L1", NOON_MS + 2 * DAY_MS))
