@@ -20,6 +20,8 @@ from engine.commands import OPERATION_NAMES, Command
 from engine.refusals import Refusal, Refused
 from persistence.ports import Directory, Placement
 
+PENDING_MAX = 50_000
+"""Most requests that wait for their outcome: the full queues of five hosts."""
 _RETRY_S = 0.03
 _OVERLOADED_RETRY_MS = 100
 _OVERDUE_S = 1.0
@@ -36,12 +38,14 @@ class LaneGateway:
         partitions: int,
         *,
         timeout_s: float = 10.0,
+        pending_max: int = PENDING_MAX,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.partitions = partitions
         self._directory = directory
         self._token = token
         self._timeout_s = timeout_s
+        self._pending_max = pending_max
         self._sleep = sleep
         self._loop = asyncio.get_running_loop()
         self._routes: dict[int, Lane] = {}
@@ -71,6 +75,9 @@ class LaneGateway:
         pending.future = self._loop.create_future()
         if self._is_closed:
             pending.future.set_exception(Unavailable("the gateway is closed; nothing happened"))
+            return pending.future
+        if len(self._pending) >= self._pending_max:
+            pending.future.set_exception(Overloaded(_OVERLOADED_RETRY_MS))
             return pending.future
         pending.deadline_s = self._loop.time() + self._timeout_s
         self._pending[pending.id] = pending

@@ -35,13 +35,23 @@ class ApiOptions:
 
     tokens: tuple[str, ...]
     body_bytes_max: int = 8 * 1024 * 1024
+    body_s_max: float = 30.0
 
 
 def create_app(
-    gateway: Gateway, reservations: Reservations, ledger: Ledger, read_model: ReadModel, options: ApiOptions
+    gateway: Gateway,
+    reservations: Reservations,
+    ledger: Ledger,
+    read_model: ReadModel,
+    options: ApiOptions,
+    *,
+    probe: Ledger | None = None,
 ) -> "Front":
-    """Return the application. It keeps nothing that its parts do not keep."""
-    edge = Edge(Guard(options.tokens), Meters(), options.body_bytes_max)
+    """Return the application. It keeps nothing that its parts do not keep.
+
+    `probe` is the ledger that /readyz asks, when that shall not wait behind reads.
+    """
+    edge = Edge(Guard(options.tokens), Meters(), options.body_bytes_max, options.body_s_max)
     operations = Operations(gateway, reservations)
     reads = Reads(gateway, reservations, Past(ledger), History(ledger), Listing(read_model))
     openapi = document()
@@ -52,7 +62,7 @@ def create_app(
         "extend": ReservationEndpoint(edge, "extend", b.ExtendBody, operations),
         "batch": BatchEndpoint(edge, operations),
         "healthz": HealthEndpoint(edge, "healthz"),
-        "readyz": ReadyEndpoint(edge, gateway, ledger),
+        "readyz": ReadyEndpoint(edge, gateway, probe or ledger),
         "metrics": MetricsEndpoint(edge, gateway),
         "status": StatusEndpoint(edge, gateway),
         "openapi": PageEndpoint(edge, "openapi", msgspec.json.encode(openapi), b"application/json"),

@@ -22,13 +22,12 @@ class ChangeEndpoint(Endpoint):
         self._decode = Decoder[Any](body).decode
         self._perform = perform
         self._status = STATUSES.get(name, 200)
-        self._bytes_max = edge.body_bytes_max
 
     async def answer(self, exchange: Exchange) -> Answer:
         """Return the operation's answer."""
         sent = read_sent(exchange)
         key = exchange.key = key_of(exchange.headers.get(b"idempotency-key"), self.edge)
-        body = self._decode(sent, await exchange.body(self._bytes_max))
+        body = self._decode(sent, await exchange.body(self.edge))
         outcome = await self._perform(body, key)
         if isinstance(outcome, Refused):
             raise problem_of_refusal(outcome)
@@ -52,7 +51,7 @@ class ReservationEndpoint(Endpoint):
         """Return the reservation after the operation."""
         sent = read_sent(exchange)
         key = exchange.key = key_of(exchange.headers.get(b"idempotency-key"), self.edge)
-        data = await exchange.body(self.edge.body_bytes_max)
+        data = await exchange.body(self.edge)
         body = self._empty if not data and self._empty is not None else self._decode(sent, data)
         outcome = await self._operations.on_reservation(exchange.path_text("id"), body, key)
         if isinstance(outcome, Refused):
@@ -75,6 +74,4 @@ class BatchEndpoint(Endpoint):
         """Return the result of each operation."""
         read_sent(exchange)
         exchange.key = key_of(exchange.headers.get(b"idempotency-key"), self.edge)
-        return await run_batch(
-            self._operations, self.edge, exchange, await exchange.body(self.edge.body_bytes_max)
-        )
+        return await run_batch(self._operations, self.edge, exchange, await exchange.body(self.edge))

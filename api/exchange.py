@@ -5,6 +5,7 @@ was raised into a problem, sends it and counts it.
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 import re
@@ -27,7 +28,8 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 REQUEST_ID_LENGTH_MAX = 128
-_KEY = re.compile(rb'"((?:[!#-\[\]-~]|\\["\\])*)"|([!#-~][!-~]*)')
+_KEY = re.compile(rb"[!-~]+")
+_QUOTED_KEY = re.compile(rb'"((?:[!#-\[\]-~]|\\["\\])*)"')
 _LOGGER = logging.getLogger("binkeeper.api")
 
 
@@ -45,20 +47,21 @@ class Answer(NamedTuple):
 class Edge:
     """What all endpoints of a process share."""
 
-    def __init__(self, guard: Guard, meters: Meters, body_bytes_max: int) -> None:
+    def __init__(self, guard: Guard, meters: Meters, body_bytes_max: int, body_s_max: float = 30.0) -> None:
         self.guard = guard
         self.meters = meters
         self.body_bytes_max = body_bytes_max
+        self.body_s_max = body_s_max
         self.is_stopping = False
         """Once set, new requests are refused; those that are under way are answered."""
         self._prefix = os.urandom(12).hex()
         self._made = 0
 
-    def admit(self, authorization: bytes | None) -> None:
+    def admit(self, authorization: bytes | None, *, by_browser: bool = False) -> None:
         """Return when a request may go on. Raises Problem (401, 503)."""
         if self.is_stopping:
             raise stopping()
-        self.guard.admit(authorization)
+        self.guard.admit(authorization, by_browser=by_browser)
 
     def fresh_id(self) -> str:
         """Return an id that no other process and no other request has: 96 random bits and a counter."""
@@ -104,11 +107,33 @@ class Exchange:
             found[name] = value
         return found
 
-    async def body(self, bytes_max: int) -> bytes:
-        """Return the body. Raises Problem (413) and Disconnected."""
+    @property
+    def media(self) -> Media:
+        """What answers and problems are written in: as Accept says, else as the body, else JSON."""
+        if self.wanted is None and self.sent is None:  # Something was wrong before they were read.
+            headers = self.headers
+            with contextlib.suppress(Problem):
+                self.wanted = media_wanted(headers.get(b"accept"))
+            with contextlib.suppress(Problem):
+                self.sent = media_sent(headers.get(b"content-type"))
+        return self.wanted or self.sent or JSON
+
+    async def body(self, edge: "Edge") -> bytes:
+        """Return the body. Raises Problem (408, 413) and Disconnected."""
+        bytes_max = edge.body_bytes_max
         declared = self.headers.get(b"content-length")
         if declared is not None and declared.isdigit() and int(declared[:18]) > bytes_max:
             raise _too_large(bytes_max)
+        try:
+            async with asyncio.timeout(edge.body_s_max):
+                return await self._whole_body(bytes_max)
+        except TimeoutError:
+            raise Problem(
+                Code.BODY_TIMEOUT, f"The body was not here after {edge.body_s_max:g} s. Nothing happened.",
+                headers=((b"connection", b"close"),), limit_s=edge.body_s_max,
+            ) from None  # fmt: skip
+
+    async def _whole_body(self, bytes_max: int) -> bytes:
         message = await self.receive()
         if message["type"] != "http.request":
             raise Disconnected
@@ -137,6 +162,8 @@ class Endpoint:
 
     is_open = False
     """Whether it is answered without a token, and while the server stops."""
+    is_for_browsers = False
+    """Whether the token may come as the password of a browser's login too."""
     checks_accept = True
     """Whether Accept decides the answer's content type."""
 
@@ -159,12 +186,13 @@ class Endpoint:
         exchange = Exchange(scope, receive)
         try:
             if not self.is_open:
-                edge.admit(exchange.headers.get(b"authorization"))
+                authorization = exchange.headers.get(b"authorization")
+                edge.admit(authorization, by_browser=self.is_for_browsers)
             if self.checks_accept:
                 exchange.wanted = media_wanted(exchange.headers.get(b"accept"))
             status, view, replayed, extra, content_type = await self.answer(exchange)
             if content_type is None:
-                media = exchange.wanted or exchange.sent or JSON
+                media = exchange.media
                 view = media.encode(view)
                 content_type = media.content_type
             self.count("replayed" if replayed else "done")
@@ -174,7 +202,7 @@ class Endpoint:
             if isinstance(error, asyncio.CancelledError) and not edge.is_stopping:
                 raise
             problem = problem_of(error, exchange)
-            media = exchange.wanted or JSON
+            media = exchange.media
             status, extra, replayed = problem.status, problem.headers, problem.replayed
             view = media.encode(problem.body(exchange.instance))
             content_type = media.problem_type
@@ -225,13 +253,15 @@ def read_sent(exchange: Exchange) -> Media:
 
 
 def key_of(header: bytes | None, edge: Edge) -> str:
-    """Return the caller's idempotency key, quoted or bare, or a fresh one. Raises Problem (400)."""
+    """Return the caller's idempotency key, or a fresh one. Raises Problem (400).
+
+    A complete quoted string (RFC 8941) stands for what is in it; anything else is the key as it was sent.
+    """
     if header is None:
         return edge.fresh_id()
-    found = _KEY.fullmatch(header)
-    if found is not None:
-        quoted, bare = found.groups()
-        key = bare if quoted is None else re.sub(rb"\\(.)", rb"\1", quoted)
+    if _KEY.fullmatch(header):
+        quoted = _QUOTED_KEY.fullmatch(header)
+        key = header if quoted is None else re.sub(rb"\\(.)", rb"\1", quoted.group(1))
         if 1 <= len(key) <= KEY_LENGTH_MAX:
             return str(key, "ascii")
     raise Problem(Code.INVALID_IDEMPOTENCY_KEY, "Idempotency-Key: Expected 1 to 64 visible ASCII characters.")

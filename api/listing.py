@@ -7,6 +7,7 @@ from typing import Any
 
 from api.problems import Code, Problem
 from engine.images import Rows, restore
+from engine.limits import CODE_LENGTH_MAX
 from engine.state import Partition
 from engine.views import bin_view
 from persistence.ports import BinRecord, ReadModel
@@ -52,12 +53,17 @@ def read_cursor(cursor: str) -> Place:
     """Return the bin that a cursor continues after. Raises Problem (422)."""
     try:
         place = json.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True))
-        site, sku, location = place
-    except (binascii.Error, ValueError, TypeError):
+    except (binascii.Error, ValueError, RecursionError):
         raise _invalid() from None
-    if not (isinstance(site, str) and isinstance(sku, str) and isinstance(location, str)):
+    # Only what codes may be goes to the database, which takes neither zero bytes nor surrogates.
+    if not isinstance(place, list) or len(place) != 3 or not all(map(_is_code, place)):
         raise _invalid()
+    site, sku, location = place
     return site, sku, location
+
+
+def _is_code(found: object) -> bool:
+    return isinstance(found, str) and 0 < len(found) <= CODE_LENGTH_MAX and found.isprintable()
 
 
 def _invalid() -> Problem:

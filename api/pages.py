@@ -21,6 +21,7 @@ class PageEndpoint(Endpoint):
     """A page that does not change while the process runs."""
 
     checks_accept = False
+    is_for_browsers = True
 
     def __init__(self, edge: Edge, name: str, page: bytes, content_type: bytes) -> None:
         super().__init__(edge, name)

@@ -1,6 +1,7 @@
 """Stock as it was: the ledger's balances at an instant or at a sequence number."""
 
 import datetime as dt
+import re
 from typing import Any
 
 from api.problems import Code, Problem, parameter_problem
@@ -11,6 +12,7 @@ from engine.refusals import Refusal, Refused, refused
 from persistence.ports import Ledger
 
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_RFC3339 = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d+)?(?:Z|[+-]\d{2}:\d{2})", re.ASCII)
 _SUMS = ("on_hand", "reserved", "held", "available")
 
 
@@ -88,12 +90,12 @@ def _asked_for(as_of: str) -> tuple[int | None, int | None]:
         if seq <= QUANTITY_MAX:
             return seq, None
     # A plus sign that was not percent-encoded arrives as a space.
-    text = as_of.replace(" ", "+") if as_of.count(" ") == 1 and "T" in as_of.upper() else as_of
+    text = as_of.replace(" ", "+").upper()
     try:
-        instant = dt.datetime.fromisoformat(text)
-    except ValueError:
+        instant = dt.datetime.fromisoformat(text) if _RFC3339.fullmatch(text) else None
+    except ValueError:  # Such as the 30th of February.
         instant = None
-    if instant is None or instant.tzinfo is None or "T" not in text.upper():
+    if instant is None:
         raise parameter_problem(
             "as_of", "Expected a sequence number or an RFC 3339 instant such as 2026-11-20T08:00:00Z."
         )

@@ -34,6 +34,7 @@ class Code(StrEnum):
     AS_OF_IN_FUTURE = "as_of_in_future"
     AS_OF_TOO_EARLY = "as_of_too_early"
     BATCH_TOO_LARGE = "batch_too_large"
+    BODY_TIMEOUT = "body_timeout"
     BODY_TOO_LARGE = "body_too_large"
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
     NOT_ACCEPTABLE = "not_acceptable"
@@ -89,6 +90,9 @@ MEANINGS: dict[str, Meaning] = {
         422, "The instant is before the first entry", "Ask for `first_at` or `first_seq`, or later."
     ),
     Code.BATCH_TOO_LARGE: Meaning(422, "The batch has too many operations", "Send several batches."),
+    Code.BODY_TIMEOUT: Meaning(
+        408, "The body came too slowly", "Nothing happened: send the whole body within `limit_s` seconds."
+    ),
     Code.BODY_TOO_LARGE: Meaning(
         413, "The body is too large", "Send less at once: `limit_bytes` is the most."
     ),

@@ -170,3 +170,20 @@ async def test_a_control_request_that_fails_says_so() -> None:
         with pytest.raises(Unavailable):
             await w.gateway.control(w.hosts[0].address, "take", "everything")
         assert await w.gateway.control(w.hosts[0].address, "ping", None) == "pong"
+
+
+async def test_more_than_may_wait_is_turned_away_at_once() -> None:
+    directory = FixedDirectory(["127.0.0.1:1"] * PARTITIONS)
+    gateway = LaneGateway(directory, TOKEN, PARTITIONS, timeout_s=0.2, pending_max=2)
+    waiting = [gateway.submit(1, RECEIVE, f"k{n}") for n in range(2)]
+    turned_away = [gateway.submit(1, RECEIVE, "k3"), gateway.query(1, ReadStock("LON", "TEA"))]
+    assert all(asked.done() for asked in turned_away)
+    assert not any(asked.done() for asked in waiting)
+    for asked in turned_away:
+        with pytest.raises(Overloaded):
+            await asked
+    for asked in waiting:  # They are given up in time, and there is room again.
+        with pytest.raises(Unavailable):
+            await asked
+    assert not gateway.query(1, ReadStock("LON", "TEA")).done()
+    await gateway.close()

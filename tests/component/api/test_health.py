@@ -4,8 +4,12 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from actors.outcomes import Unavailable
+from actors.reservations import SpanningReservations
+from api.app import ApiOptions, create_app
 from api.exposition import API_METRICS, HOST_METRICS
-from tests.component.api.world import World
+from persistence.memory.ledger import MemoryLedger
+from persistence.memory.read_model import MemoryReadModel
+from tests.component.api.world import NOW_MS, World
 
 LINE = {"site": "berlin", "sku": "apple", "quantity": 1}
 
@@ -95,3 +99,15 @@ async def test_every_metric_has_a_name_of_its_own_and_a_text() -> None:
     names = [*API_METRICS, *(name for name, _ in HOST_METRICS.values())]
     assert len(set(names)) == len(names)
     assert all(name.startswith("binkeeper_") for name in names)
+
+
+async def test_readiness_does_not_wait_behind_slow_reads(world: World) -> None:
+    class Slow(MemoryLedger):
+        async def head(self, _: int) -> tuple[int, int]:
+            raise Unavailable("every session is busy")
+
+    world.app = create_app(
+        world.gateway, SpanningReservations(world.gateway, lambda: NOW_MS), Slow(world.database),
+        MemoryReadModel(world.database), ApiOptions(tokens=("t",)), probe=MemoryLedger(world.database),
+    )  # fmt: skip
+    assert (await world.get("/readyz", token=None)).status == 200

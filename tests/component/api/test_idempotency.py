@@ -40,6 +40,13 @@ async def test_a_key_is_quoted_or_bare(world: World) -> None:
     assert world.balance() == [(5, 2, 0)]
 
 
+@pytest.mark.parametrize("key", ['"', '"abc', 'abc"', '"a"b"', "\\", "x" * 64, '"' + "x" * 63])
+async def test_what_is_no_whole_quoted_string_is_the_key_itself(world: World, key: str) -> None:
+    await world.stocked(5)
+    reply = await world.post("/v1/reservations", LINE, headers={"Idempotency-Key": key})
+    assert (reply.status, reply.headers["idempotency-key"]) == (201, key)
+
+
 async def test_a_key_is_made_when_there_is_none_and_can_be_sent_again(world: World) -> None:
     await world.stocked(5)
     first = await world.post("/v1/reservations", LINE)

@@ -46,12 +46,25 @@ async def test_the_answer_is_what_accept_asks_for_else_like_the_body(
     assert (reply.status, reply.headers["content-type"]) == (201, wanted)
 
 
-async def test_a_problem_is_json_unless_accept_names_messagepack(world: World) -> None:
-    plain = await world.post("/v1/reservations", LINE, headers={"content-type": MSGPACK})
-    assert (plain.status, plain.headers["content-type"]) == (409, "application/problem+json")
-    packed = await world.post("/v1/reservations", LINE, headers={"accept": MSGPACK})
-    assert (packed.status, packed.headers["content-type"]) == (409, "application/problem+msgpack")
-    assert packed.body == plain.body
+@pytest.mark.parametrize(
+    "headers, wanted",
+    [
+        ({}, "application/problem+json"),
+        ({"content-type": MSGPACK}, "application/problem+msgpack"),
+        ({"accept": MSGPACK}, "application/problem+msgpack"),
+        ({"content-type": MSGPACK, "accept": "application/json"}, "application/problem+json"),
+        ({"content-type": MSGPACK, "accept": "image/*"}, "application/problem+msgpack"),
+        ({"content-type": "text/plain"}, "application/problem+json"),
+        ({"content-type": "text/plain", "accept": MSGPACK}, "application/problem+msgpack"),
+    ],
+)
+async def test_a_problem_is_written_by_the_same_rule_as_an_answer(
+    world: World, headers: dict[str, str], wanted: str
+) -> None:
+    for token in ("secret", "wrong"):
+        reply = await world.post("/v1/reservations", LINE, headers=headers, token=token)
+        assert (reply.status >= 400, reply.headers["content-type"]) == (True, wanted)
+        assert reply.body["status"] == reply.status
 
 
 async def test_a_body_without_a_content_type_is_json(world: World) -> None:

@@ -55,6 +55,21 @@ async def test_it_serves_over_real_sockets(world: World) -> None:
         assert (await client.post("/v1/reservations", content=chunks())).status_code == 201
 
 
+@pytest.mark.parametrize("begun", [b"", b'{"site":'])
+async def test_a_body_that_never_ends_is_not_waited_for(begun: bytes) -> None:
+    world = World(body_s_max=0.05)
+    async with _served(world) as (server, _, _):
+        port = server.servers[0].sockets[0].getsockname()[1]
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        head = f"POST /v1/reservations HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n"
+        writer.write(head.encode() + b"Content-Length: 50\r\n\r\n" + begun)
+        answered = await asyncio.wait_for(reader.read(), 5)
+        writer.close()
+    assert answered.startswith(b"HTTP/1.1 408 ")
+    assert b'"code":"body_timeout"' in answered
+    assert b'"limit_s":0.05' in answered
+
+
 async def test_when_told_to_stop_it_answers_what_is_under_way_and_refuses_what_is_new(world: World) -> None:
     await world.stocked(5)
     world.gateway.gate = asyncio.Event()

@@ -155,7 +155,7 @@ class Reply:
 class World:
     """An API with its storage, asked by raw ASGI calls as a server makes them."""
 
-    def __init__(self, body_bytes_max: int = 8 * 1024 * 1024) -> None:
+    def __init__(self, body_bytes_max: int = 8 * 1024 * 1024, body_s_max: float = 30.0) -> None:
         self.database = MemoryDatabase(PARTITIONS)
         self.gateway = InProcessGateway(self.database)
         self.ledger = MemoryLedger(self.database)
@@ -164,7 +164,7 @@ class World:
             SpanningReservations(self.gateway, lambda: self.gateway.now_ms),
             self.ledger,
             MemoryReadModel(self.database),
-            ApiOptions(tokens=(TOKEN,), body_bytes_max=body_bytes_max),
+            ApiOptions(tokens=(TOKEN,), body_bytes_max=body_bytes_max, body_s_max=body_s_max),
         )
 
     async def ask(
