@@ -77,6 +77,7 @@ def token(
     home: Home = None,
 ) -> None:
     """Print an access token."""
+    from binkeeper.home import Home as Folder  # noqa: PLC0415
     from binkeeper.settings import Settings  # noqa: PLC0415
 
     if role not in set(Role):
@@ -84,11 +85,18 @@ def token(
     if site is not None:
         raise _failure(StartError(f"role {role} is not held at a site: leave --site out"))
     try:
-        admin_token = Settings.read(home=home).with_tokens().admin_token
+        settings = Settings.read(home=home)
+        if not settings.home.is_dir():
+            raise StartError(f"there is no home {settings.home}: `binkeeper up` makes it")  # noqa: TRY301
+        # What runs knows its own token, whatever was set when it was started.
+        known = Folder(settings.home).read_run().get("token")
+        if not isinstance(known, str):
+            admin_token = settings.with_tokens().admin_token
+            assert admin_token is not None
+            known = admin_token.get_secret_value()
     except StartError as error:
         raise _failure(error) from None
-    assert admin_token is not None
-    typer.echo(admin_token.get_secret_value())
+    typer.echo(known)
 
 
 @app.command()

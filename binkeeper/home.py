@@ -103,4 +103,6 @@ def _read_json(file: Path) -> dict[str, Any]:
         content = json.loads(file.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return {}
+    except OSError as error:
+        raise StartError(f"cannot read {file}: {error.strerror}") from error
     return content if isinstance(content, dict) else {}

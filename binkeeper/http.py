@@ -5,12 +5,10 @@ tells `ready` or `failed` as one JSON line on stdout, as every child of the laun
 """
 
 import asyncio
-import json
 import logging
 import sys
 import time
 
-import asyncpg
 import uvloop
 
 from actors.gateway import LaneGateway
@@ -19,6 +17,7 @@ from api.app import ApiOptions, create_app
 from api.health import partitions_owned
 from api.server import Server, ServerOptions
 from binkeeper.errors import StartError
+from binkeeper.events import tell
 from binkeeper.settings import Settings
 from persistence.ports import Unavailable
 from persistence.postgres.directory import PostgresDirectory
@@ -31,6 +30,8 @@ _HOSTS_S_MAX = 60.0
 _BACK_OFF_S = (0.05, 1.0)
 """The first and the longest pause between two tries."""
 _SESSIONS = 8
+_ROUTING_SESSIONS = 2
+"""For finding owners and for /readyz alone: reads that are slow hold up neither."""
 _LOGGER = logging.getLogger("binkeeper.http")
 
 
@@ -43,7 +44,7 @@ def main() -> int:
         )
         uvloop.run(_serve(settings))
     except (StartError, OSError, Unavailable) as error:
-        _tell(event="failed", text=str(error).strip().splitlines()[0] if str(error).strip() else repr(error))
+        tell(event="failed", text=str(error).strip().splitlines()[0] if str(error).strip() else repr(error))
         return 1
     return 0
 
@@ -53,10 +54,13 @@ async def _serve(settings: Settings) -> None:
         raise StartError("BINKEEPER_POSTGRES_URL is not set: the API needs the database that the hosts use")
     assert settings.lane_token is not None
     assert settings.admin_token is not None
-    sessions = Sessions(settings.postgres_url.get_secret_value(), "api", size=_SESSIONS)
+    url = settings.postgres_url.get_secret_value()
+    sessions = Sessions(url, "api", size=_SESSIONS)
+    routing = Sessions(url, "api-routing", size=_ROUTING_SESSIONS)
     try:
-        partitions = await _partitions(sessions)
-        gateway = LaneGateway(PostgresDirectory(sessions), settings.lane_token.get_secret_value(), partitions)
+        directory = PostgresDirectory(routing)
+        partitions = await _partitions(directory)
+        gateway = LaneGateway(directory, settings.lane_token.get_secret_value(), partitions)
         try:
             await _hosts(gateway)
             front = create_app(
@@ -67,34 +71,29 @@ async def _serve(settings: Settings) -> None:
                 ApiOptions(
                     tokens=(settings.admin_token.get_secret_value(),), body_bytes_max=settings.max_body_bytes
                 ),
+                probe=PostgresLedger(routing),
             )
             options = ServerOptions(
                 host=settings.http_host, port=settings.http_port, grace_s=settings.shutdown_grace_s * 0.8
             )
-            await Server(front, options, lambda: _tell(event="ready")).listen()
+            await Server(front, options, lambda: tell(event="ready")).listen()
         finally:
             await gateway.close()
     finally:
         await sessions.close()
+        await routing.close()
 
 
-async def _partitions(sessions: Sessions) -> int:
+async def _partitions(directory: PostgresDirectory) -> int:
     """Wait for a migrated database and return how many partitions it has. Raises StartError."""
     deadline_s = time.monotonic() + _POSTGRES_S_MAX
     pause_s = _BACK_OFF_S[0]
     while True:
         try:
-            async with sessions.session() as connection:
-                found = await connection.fetchval("SELECT value FROM setting WHERE name = 'partitions'")
-            why = "the database is not migrated"
-            if found is not None:
-                return int(found)
-        except asyncpg.UndefinedTableError:
-            why = "the database is not migrated"
+            return await directory.partitions()
         except Unavailable as error:
-            why = str(error)
-        if time.monotonic() > deadline_s:
-            raise StartError(f"{why}, for {_POSTGRES_S_MAX:g} s")
+            if time.monotonic() > deadline_s:
+                raise StartError(f"{error}, for {_POSTGRES_S_MAX:g} s") from None
         await asyncio.sleep(pause_s)
         pause_s = min(2 * pause_s, _BACK_OFF_S[1])
 
@@ -116,11 +115,6 @@ async def _hosts(gateway: LaneGateway) -> None:
 
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
-
-
-def _tell(**event: str) -> None:
-    sys.stdout.write(json.dumps(event) + "\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

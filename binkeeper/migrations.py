@@ -3,9 +3,9 @@
 `python -m binkeeper.migrations` brings the database of BINKEEPER_POSTGRES_URL up to date and ends.
 """
 
-import json
 import sys
 
+from binkeeper.events import tell
 from binkeeper.settings import Settings
 
 
@@ -21,15 +21,10 @@ def main() -> int:
         migrate(settings.postgres_url.get_secret_value(), asked)
     except Exception as error:  # noqa: BLE001 (whatever it is, the person gets one line; the log has the rest)
         text = str(error).strip().splitlines() or [type(error).__name__]
-        _tell(event="failed", text=f"cannot migrate the database: {text[0]}")
+        tell(event="failed", text=f"cannot migrate the database: {text[0]}")
         return 1
-    _tell(event="ready")
+    tell(event="ready")
     return 0
-
-
-def _tell(**event: str) -> None:
-    sys.stdout.write(json.dumps(event) + "\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

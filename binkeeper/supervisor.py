@@ -5,7 +5,6 @@
 
 import asyncio
 import contextlib
-import json
 import os
 import shutil
 import signal
@@ -15,16 +14,11 @@ from typing import Any
 
 import psutil
 
+from binkeeper.events import tell
 from binkeeper.settings import Settings
 
 _DATABASE_TIMEOUT_S = 60.0
 _WATCH_S = 0.5
-
-
-def tell(**event: Any) -> None:  # noqa: ANN401 - an event is plain values
-    """Tell the launcher."""
-    sys.stdout.write(json.dumps(event) + "\n")
-    sys.stdout.flush()
 
 
 @contextlib.contextmanager

