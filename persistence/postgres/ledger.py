@@ -8,7 +8,8 @@ through the pool.
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import NamedTuple, Self
 
@@ -41,6 +42,19 @@ WITH RECURSIVE search (low, high) AS (
 SELECT low FROM search WHERE low = high
 """
 """Sequence numbers have no gaps and times never fall: halving finds the place without an index on time."""
+
+SETTLED = f"""\
+SELECT settled.* FROM unnest($2::bigint[]) AS number
+CROSS JOIN LATERAL (
+    SELECT {COLUMNS} FROM ledger
+    WHERE partition = $1 AND seq > number AND reservation = number
+    AND kind IN ('{Kind.RESERVATION_CONFIRMED}', '{Kind.STOCK_RELEASED}', '{Kind.RESERVATION_EXPIRED}')
+    ORDER BY seq LIMIT 1
+) AS settled
+"""
+"""The entry that settled each tentative share: confirmed, given back, or expired, whichever came first."""
+IN_ORDER = "SET LOCAL enable_sort = off"
+"""Has the index walked in order up to the first that fits; else all that follow may be read and sorted."""
 
 _OF_STOCK = "partition = $1 AND hashtext(sku) = hashtext($3) AND site = $2 AND sku = $3"
 
@@ -84,7 +98,9 @@ class PostgresLedger:
                 try:
                     await self._copy(connection, entries)
                 except asyncpg.UniqueViolationError as error:
-                    raise await _collision(connection, error, entries) from error
+                    with self._dropped_when_silent():
+                        collision = await _collision(connection, error, entries)
+                    raise collision from error
                 except asyncpg.TransactionRollbackError:
                     continue  # A deadlock with a claim: nothing was written, and the claim is through by now.
                 return
@@ -119,7 +135,7 @@ class PostgresLedger:
         """See `Ledger.is_committed`."""
         async with self._turn:
             connection = await self._connected()
-            with repeatable():
+            with self._dropped_when_silent(), repeatable():
                 for backend in tuple(self._abandoned):
                     await _end(connection, backend)
                     self._abandoned.discard(backend)
@@ -165,16 +181,14 @@ class PostgresLedger:
         )
 
     async def confirmations(self, partition: int, numbers: Sequence[int]) -> list[Entry]:
-        """See `Ledger.confirmations`. Looks at every entry of the partition after the lowest number."""
+        """See `Ledger.confirmations`. Looks no further than where each share was settled: seconds later."""
         if not numbers:
             return []
-        return await self._entries(
-            f"WHERE partition = $1 AND seq > $2 AND kind = '{Kind.RESERVATION_CONFIRMED}'"
-            " AND reservation = ANY($3::bigint[]) ORDER BY seq",
-            partition,
-            min(numbers),
-            list(numbers),
-        )
+        async with self._sessions.view() as connection:
+            await connection.execute(IN_ORDER)
+            rows = await connection.fetch(SETTLED, partition, sorted(set(numbers)))
+        settled = sorted(map(Entry._make, rows), key=lambda entry: entry.seq)
+        return [entry for entry in settled if entry.kind == Kind.RESERVATION_CONFIRMED]
 
     async def with_keys(self, keys: Sequence[str]) -> list[Entry]:
         """See `Ledger.with_keys`."""
@@ -211,14 +225,24 @@ class PostgresLedger:
     async def _connected(self) -> Connection:
         if self._connection is None or self._connection.is_closed():
             self._connection = None
-            connection = await self._sessions.connect()
-            with repeatable():
-                row = await connection.fetchrow(
+            self._connection = await self._sessions.connect(command_s_max=_APPEND_S_MAX)
+            with self._dropped_when_silent(), repeatable():
+                row = await self._connection.fetchrow(
                     "SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()"
                 )
             self._backend = _Backend(*row)
-            self._connection = connection
         return self._connection
+
+    @contextmanager
+    def _dropped_when_silent(self) -> Iterator[None]:
+        """Give up a connection on which a read failed: on a silent one the next would wait without end."""
+        try:
+            yield
+        except BaseException:
+            if self._connection is not None:
+                self._connection.terminate()
+                self._connection = None
+            raise
 
     def _abandon(self) -> None:
         """Give the connection up in the middle of an append."""

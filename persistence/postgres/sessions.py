@@ -78,15 +78,21 @@ class Sessions:
         ):
             yield connection
 
-    async def connect(self) -> Connection:
+    async def connect(self, *, command_s_max: float) -> Connection:
         """Return a connection of the caller's own, to a server that keeps what it acknowledges.
 
+        A command without an answer after `command_s_max` seconds is given up: a server whose machine is gone
+        says nothing, not even that.
         Raises Unavailable, or UnsafeDatabase when the server's settings risk acknowledged changes.
         """
         settings = {**self._settings, "statement_timeout": "0"}
         try:
             connection = await asyncpg.connect(
-                self._url, timeout=_CONNECT_S_MAX, server_settings=settings, statement_cache_size=20
+                self._url,
+                timeout=_CONNECT_S_MAX,
+                command_timeout=command_s_max,
+                server_settings=settings,
+                statement_cache_size=20,
             )
         except (asyncpg.PostgresError, *LOST) as error:
             raise Unavailable(f"Postgres: {str(error) or type(error).__name__}") from error

@@ -171,6 +171,21 @@ async def test_confirmations_are_found_by_their_reservations(ledger: Ledger) -> 
     assert await ledger.confirmations(1, []) == []
 
 
+async def test_a_share_that_was_abandoned_has_no_confirmation(ledger: Ledger) -> None:
+    note = dict.fromkeys(("site", "sku", "location", "lot"))
+    await ledger.append(
+        [
+            received(1, 1),
+            received(1, 2, kind="stock_reserved", reservation=2, line=0, reserved=1),
+            received(1, 3, kind="stock_reserved", reservation=3, line=0, reserved=2),
+            received(1, 4, kind="stock_released", reservation=2, line=0, reserved=1, reason="abandoned"),
+            received(1, 5, kind="reservation_confirmed", reservation=3, quantity=0, **note),
+            received(1, 6, kind="stock_released", reservation=3, line=0, reserved=0),
+        ]
+    )
+    assert [entry.seq for entry in await ledger.confirmations(1, [3, 2, 3])] == [5]
+
+
 async def test_keyed_entries_are_found_wherever_they_are(ledger: Ledger) -> None:
     first, second = received(1, 1, "k1"), received(2, 1, "k2")
     await ledger.append([first, second, received(2, 2)])

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from typing import Any
 
 import asyncpg
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from binkeeper.embedded.postgres import EmbeddedPostgres
 from persistence.ports import OutcomeUnknown, PartitionsLost, Unavailable, UnsafeDatabase
 from persistence.postgres import PostgresLedger, Sessions
+from persistence.postgres import ledger as ledger_module
 from tests.contract.keeper import NOON_MS, received
 from tests.integration.persistence.conftest import Open
 from tests.integration.persistence.proxy import Proxy
@@ -192,3 +194,58 @@ async def test_a_server_that_is_gone_is_unavailable_and_found_again(
     assert not await ledger.is_committed([received(1, 2)])
     await ledger.append([received(1, 2)])
     assert await ledger.head(1) == (2, NOON_MS + 2)
+
+
+async def test_a_server_that_falls_silent_is_given_up_whatever_was_asked(
+    postgres_url: str, open_ledger: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("persistence.postgres.ledger._APPEND_S_MAX", 0.3)
+    async with Proxy.to(postgres_url) as proxy:
+        ledger = await open_ledger("h1", proxy.url)
+        await ledger.append([received(1, 1)])
+        proxy.answers_pass.clear()
+        async with asyncio.timeout(10):
+            with pytest.raises(Unavailable):
+                await ledger.is_committed([received(1, 1)])
+        proxy.answers_pass.set()
+        assert await ledger.is_committed([received(1, 1)])
+
+
+async def test_the_collision_of_an_append_is_not_waited_for_without_end(
+    postgres_url: str, open_ledger: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("persistence.postgres.ledger._APPEND_S_MAX", 0.3)
+    async with Proxy.to(postgres_url) as proxy:
+        ledger = await open_ledger("h1", proxy.url)
+        await ledger.append([received(1, 1)])
+        collision = ledger_module._collision
+
+        async def silent(*of: Any) -> Any:
+            proxy.answers_pass.clear()
+            return await collision(*of)
+
+        monkeypatch.setattr(ledger_module, "_collision", silent)
+        async with asyncio.timeout(10):
+            with pytest.raises(Unavailable):
+                await ledger.append([received(1, 1)])
+        monkeypatch.setattr(ledger_module, "_collision", collision)
+        proxy.answers_pass.set()
+        with pytest.raises(PartitionsLost):
+            await ledger.append([received(1, 1)])
+
+
+async def test_a_confirmation_is_found_without_a_look_at_all_that_came_after_it(
+    open_ledger: Open, admin: Admin
+) -> None:
+    ledger = await open_ledger()
+    note = dict.fromkeys(("site", "sku", "location", "lot"))
+    share = received(1, 2, kind="stock_reserved", reservation=2, line=0, reserved=1)
+    confirmed = received(1, 3, kind="reservation_confirmed", reservation=2, quantity=0, **note)
+    await ledger.append([received(1, 1), share, confirmed, *(received(1, seq) for seq in range(4, 3_000))])
+    assert await ledger.confirmations(1, [2]) == [confirmed]
+    await admin.execute("ANALYZE ledger")
+    async with admin.transaction():
+        await admin.execute(ledger_module.IN_ORDER)
+        plan = await admin.fetch(f"EXPLAIN (ANALYZE) {ledger_module.SETTLED}", 1, [2])
+    removed = [int(line[0].split(":")[1]) for line in plan if "Rows Removed by Filter" in line[0]]
+    assert sum(removed) < 100, plan
