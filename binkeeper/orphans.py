@@ -8,7 +8,7 @@ import contextlib
 import ctypes
 import os
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 import psutil
 
@@ -50,15 +50,23 @@ def end_leftovers(processes: Collection[dict[str, object]]) -> int:
     """
     ended = 0
     for entry in processes:
-        pid, started = entry.get("pid"), entry.get("started")
-        if not isinstance(pid, int) or not isinstance(started, int | float) or pid == os.getpid():
-            continue
-        with contextlib.suppress(psutil.Error):
-            process = psutil.Process(pid)
-            if abs(process.create_time() - started) < _START_TIME_TOLERANCE_S:
+        process = listed_process(entry)
+        if process is not None and process.pid != os.getpid():
+            with contextlib.suppress(psutil.Error):
                 process.kill()
                 ended += 1
     return ended
+
+
+def listed_process(entry: Mapping[str, object]) -> psutil.Process | None:
+    """The process that `{pid, started}` tells of; None when it has ended, or its pid is another's by now."""
+    pid, started = entry.get("pid"), entry.get("started")
+    if isinstance(pid, int) and isinstance(started, int | float):
+        with contextlib.suppress(psutil.Error, ValueError):
+            process = psutil.Process(pid)
+            if abs(process.create_time() - started) < _START_TIME_TOLERANCE_S:
+                return process
+    return None
 
 
 def _orphans(known: Collection[int]) -> list[psutil.Process]:

@@ -11,13 +11,13 @@ from rich.table import Table
 
 from binkeeper.errors import StartError
 from binkeeper.home import Home
+from binkeeper.orphans import listed_process
 from binkeeper.settings import Settings
 
 _TIMEOUT_S = 5.0
 _PROCESS_COLUMNS = ("role", "pid", "name", "address")
 # The rest that a host tells is for /metrics and --json.
 _HOST_COLUMNS = ("host", "address", "partitions", "in_flight", "recovery_ms")
-_START_TIME_TOLERANCE_S = 1.0
 
 
 def status(settings: Settings, *, transport: httpx.BaseTransport | None = None) -> dict[str, Any]:
@@ -76,8 +76,6 @@ def _cell(value: object) -> str:
 
 def _runs(entry: dict[str, Any]) -> bool:
     with contextlib.suppress(psutil.Error):
-        process = psutil.Process(entry["pid"])
-        if process.status() != psutil.STATUS_ZOMBIE:
-            started = entry.get("started", process.create_time())
-            return bool(abs(process.create_time() - started) < _START_TIME_TOLERANCE_S)
+        process = listed_process(entry)
+        return process is not None and bool(process.status() != psutil.STATUS_ZOMBIE)
     return False

@@ -13,8 +13,8 @@ from persistence.postgres.sessions import Connection
 
 _ENTRY_COLUMNS = ", ".join(f"ledger.{name}" for name in Entry._fields)
 
-_HEADS = """\
-SELECT number, epoch, snapshot_seq, coalesce(last.seq, 0), coalesce(last.at_ms, 0)
+HEADS = """\
+SELECT number, epoch, snapshot_seq, coalesce(last.seq, 0) AS seq, coalesce(last.at_ms, 0) AS at_ms
 FROM partition
 LEFT JOIN LATERAL (
     SELECT seq, at_ms FROM ledger WHERE ledger.partition = number ORDER BY seq DESC LIMIT 1
@@ -22,6 +22,7 @@ LEFT JOIN LATERAL (
 WHERE number = ANY($1::int[])
 ORDER BY number
 """
+"""Partitions as a new owner finds them, with their last entries."""
 
 # The sub-select's own order keeps the planner at one range of the primary key for each partition. Rows come
 # in order without being promised to; Python's sort of what is sorted already costs next to nothing.
@@ -85,7 +86,7 @@ async def read_recovery(connection: Connection, partitions: Sequence[int], recen
     """Read all of it on a session that sees one instant."""
     owned = sorted(set(partitions))
     await connection.execute(_SETTINGS)
-    heads = [Head._make(row) for row in await connection.fetch(_HEADS, owned)]
+    heads = [Head._make(row) for row in await connection.fetch(HEADS, owned)]
     tail = list(map(Entry._make, await connection.fetch(_TAIL, owned)))
     tail.sort(key=_PLACE)
     snapshot_seqs = {head.partition: head.snapshot_seq for head in heads}

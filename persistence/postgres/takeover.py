@@ -10,6 +10,7 @@ from engine.entries import Entry
 from persistence.claims import claim_entry
 from persistence.ports import Head, Unavailable
 from persistence.postgres.faults import repeatable
+from persistence.postgres.recovery import HEADS
 from persistence.postgres.sessions import Connection, Sessions, application_name
 
 _PATIENCE_S = 2.0
@@ -17,16 +18,6 @@ _POLL_S = 0.1
 _CLAIM_S_MAX = 15.0
 _STATEMENT_MS_MAX = 10_000
 _OPTIMISTIC_TRIES = 2
-
-_HEADS = """\
-SELECT number, epoch, snapshot_seq, coalesce(last.seq, 0) AS seq, coalesce(last.at_ms, 0) AS at_ms
-FROM partition
-LEFT JOIN LATERAL (
-    SELECT seq, at_ms FROM ledger WHERE ledger.partition = number ORDER BY seq DESC LIMIT 1
-) AS last ON true
-WHERE number = ANY($1::int[])
-ORDER BY number
-"""
 
 _END_BLOCKERS = """\
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
@@ -77,7 +68,7 @@ class Takeover:
             if alone:
                 # An owner that is alive and busy always writes between our look and our claim: let it wait.
                 await connection.execute("LOCK TABLE ledger IN SHARE ROW EXCLUSIVE MODE")
-            rows = await connection.fetch(_HEADS, self._partitions)
+            rows = await connection.fetch(HEADS, self._partitions)
             assert len(rows) == len(self._partitions), "a partition does not exist"
             claims = [
                 claim_entry(
