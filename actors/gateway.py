@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
+import structlog
 
 from actors.frames import decode_view
 from actors.lane_client import Lane
@@ -22,7 +23,10 @@ from persistence.ports import Directory, Placement
 
 PENDING_MAX = 50_000
 """Most requests that wait for their outcome: the full queues of five hosts."""
+_log = structlog.get_logger()
+
 _RETRY_S = 0.03
+_DIRECTORY_S_MAX = 5.0
 _OVERLOADED_RETRY_MS = 100
 _OVERDUE_S = 1.0
 """An answer that takes longer makes the gateway look whether the partition has a new owner."""
@@ -55,7 +59,13 @@ class LaneGateway:
         self._controls: dict[int, Pending] = {}
         self._waiting: dict[int, list[Pending]] = {}
         self._next_id = 1
+        self._placed: dict[int, tuple[str, int]] = {}
+        """(host, epoch) by which each partition's route was found."""
+        self._refuted: dict[int, tuple[str, int]] = {}
+        """What the directory said of partitions whose host says that they have moved."""
         self._resolver: asyncio.Task[None] | None = None
+        self._rerouter: asyncio.Task[None] | None = None
+        self._rerouted_s = 0.0
         self._is_closed = False
         self._reaper = self._loop.create_task(self._reap())
 
@@ -103,7 +113,9 @@ class LaneGateway:
             self._receive_control(request_id, status, answer)
             return
         if status == Status.MOVED:
-            self._routes.pop(pending.partition, None)
+            if self._routes.get(pending.partition) is pending.lane:
+                del self._routes[pending.partition]
+                self._refuted[pending.partition] = self._placed[pending.partition]
             self._park(pending)
             return
         pending.lane = None
@@ -152,15 +164,26 @@ class LaneGateway:
 
     async def _resolve(self) -> None:
         while self._waiting:
+            refuted = list(self._refuted)
             try:
-                placements = await self._directory.placements()
-            except Unavailable:
-                placements = []
-            if connecting := self._drain_all(placements):
-                await asyncio.wait(connecting, timeout=_RETRY_S)
-                self._drain_all(placements)
+                placements = await self._placements()
+                if connecting := self._drain_all(placements):
+                    await asyncio.wait(connecting, timeout=_RETRY_S)
+                    self._drain_all(placements)
+            except Exception as fault:  # noqa: BLE001 - whoever waits would wait in vain
+                _log.error("gateway_failed", exc_info=fault)
             if self._waiting:
                 await self._sleep(_RETRY_S)
+                for partition in refuted:  # A host that takes a partition back has a right to be asked again.
+                    self._refuted.pop(partition, None)
+
+    async def _placements(self) -> list[Placement]:
+        """Return what the directory says; nothing when it does not answer."""
+        try:
+            async with asyncio.timeout(_DIRECTORY_S_MAX):
+                return await self._directory.placements()
+        except (Unavailable, TimeoutError):
+            return []
 
     def _drain_all(self, placements: list[Placement]) -> set[asyncio.Task[Lane | None]]:
         """Send what waits for partitions whose owner is connected; return the connections that are awaited.
@@ -169,9 +192,11 @@ class LaneGateway:
         """
         connecting = set()
         for placement in placements:
-            if placement.partition in self._waiting:
+            claim = (placement.host, placement.epoch)
+            if placement.partition in self._waiting and self._refuted.get(placement.partition) != claim:
                 lane = self._lanes.get(placement.address)
                 if lane is not None and lane.is_open:
+                    self._placed[placement.partition] = claim
                     self._drain(placement.partition, lane)
                 else:
                     connecting.add(self._connection_to(placement.address))
@@ -215,19 +240,25 @@ class LaneGateway:
 
         Deadlines rise with ids, so that only the oldest need a look.
         """
-        refreshed_s = 0.0
         while True:
             await self._sleep(0.1)
-            now_s = self._loop.time()
-            while self._pending:
-                pending = next(iter(self._pending.values()))
-                if pending.deadline_s > now_s and not pending.future.done():
-                    is_overdue = pending.deadline_s - now_s < self._timeout_s - _OVERDUE_S
-                    if is_overdue and now_s - refreshed_s > _OVERDUE_S:
-                        refreshed_s = now_s
-                        await self._reroute()
-                    break
-                self._give_up(pending)
+            try:
+                self._look_at_oldest()
+            except Exception as fault:  # noqa: BLE001 - nobody would be told of a deadline any more
+                _log.error("gateway_failed", exc_info=fault)
+
+    def _look_at_oldest(self) -> None:
+        now_s = self._loop.time()
+        while self._pending:
+            pending = next(iter(self._pending.values()))
+            if pending.deadline_s > now_s and not pending.future.done():
+                is_overdue = pending.deadline_s - now_s < self._timeout_s - _OVERDUE_S
+                is_rerouting = self._rerouter is not None and not self._rerouter.done()
+                if is_overdue and now_s - self._rerouted_s > _OVERDUE_S and not is_rerouting:
+                    self._rerouted_s = now_s
+                    self._rerouter = self._loop.create_task(self._reroute())
+                return
+            self._give_up(pending)
 
     def _give_up(self, pending: Pending) -> None:
         del self._pending[pending.id]
@@ -242,8 +273,9 @@ class LaneGateway:
     async def _reroute(self) -> None:
         """Send again what waits at a host that is not the owner any more, such as one that was replaced."""
         try:
-            placements = await self._directory.placements()
-        except Unavailable:
+            placements = await self._placements()
+        except Exception as fault:  # noqa: BLE001 - it is tried again while an answer is overdue
+            _log.error("gateway_failed", exc_info=fault)
             return
         moved = set()
         for placement in placements:
@@ -297,8 +329,7 @@ class LaneGateway:
         """Close all lanes; what is in flight fails."""
         self._is_closed = True
         tasks = [self._reaper, *self._connecting.values()]
-        if self._resolver is not None:
-            tasks.append(self._resolver)
+        tasks += [task for task in (self._resolver, self._rerouter) if task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

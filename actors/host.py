@@ -344,7 +344,8 @@ class Host:
         again = frozenset(partitions) & self.owned.keys()
         if again:  # Nothing that was decided before the claim may be told after it.
             self.lose(again, [self.committer.open])
-            await self.committer.passed()
+        # It may have what was lost before, and must not lose what is claimed now.
+        await self.committer.passed()
         heads = await self.snapshots.claim(self.options.name, address, partitions, self.clock())
         for head in heads:
             self.owned[head.partition] = OwnedPartition(head.partition, head.epoch)

@@ -25,7 +25,9 @@ from actors.frames import (
     frame,
     frames_of,
 )
+from actors.outcomes import Fault
 from actors.requests import Request, Status
+from engine.touching import lies_in
 
 if TYPE_CHECKING:
     from actors.host import Host
@@ -38,6 +40,9 @@ _WRITE_BUFFER_MAX = 64 * 1024 * 1024
 _SLICE = 64
 """Requests decided in one turn of the loop: about 2 ms."""
 
+_HELLO_S_MAX = 5.0
+"""How long a lane may stay silent before its hello."""
+
 Control = Callable[[Any], Awaitable[Any]]
 """A request about the host itself: takes and returns plain values."""
 
@@ -45,8 +50,9 @@ Control = Callable[[Any], Awaitable[Any]]
 class LaneServer:
     """Listens for lanes and gives their requests to a host."""
 
-    def __init__(self, host: Host, token: str, controls: dict[str, Control]) -> None:
+    def __init__(self, host: Host, token: str, controls: dict[str, Control], partitions: int) -> None:
         self.host = host
+        self.partitions = partitions
         self.token = token
         self.controls = controls
         self.lanes: set[HostLane] = set()
@@ -79,16 +85,19 @@ class HostLane(asyncio.Protocol):
         self._arrived: deque[Request] = deque()
         self._is_deciding = False
         self._loop = asyncio.get_running_loop()
+        self._silent: asyncio.TimerHandle
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Remember the transport."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is one by shape, not by class.
         self._transport.set_write_buffer_limits(high=_WRITE_BUFFER_MAX)
         self._server.lanes.add(self)
+        self._silent = self._loop.call_later(_HELLO_S_MAX, self.close)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """Forget the lane; answers to it are dropped, and the caller asks again by key."""
         self._transport = None
+        self._silent.cancel()
         self._server.lanes.discard(self)
 
     def pause_writing(self) -> None:
@@ -134,6 +143,7 @@ class HostLane(asyncio.Protocol):
             self._transport.close()
             return
         self._is_welcome = True
+        self._silent.cancel()
         self._transport.write(frame(encode(["welcome", LANE_VERSION, self._host.options.name])))
 
     def _take(self, payload: bytes) -> None:
@@ -141,6 +151,7 @@ class HostLane(asyncio.Protocol):
         raw_requests = decode_requests(payload)
         if len(raw_requests) > REQUESTS_PER_FRAME_MAX:
             raise FrameTooLarge
+        partitions = self._server.partitions
         for request_id, partition, name, key, fields in raw_requests:
             control = self._server.controls.get(name)
             if control is not None:
@@ -152,6 +163,8 @@ class HostLane(asyncio.Protocol):
                 self._reject(request_id, partition, name, str(fault))
                 continue
             why = beyond_bounds(command, key)
+            if why is None and not lies_in(command, partition, partitions):
+                why = f"its SKUs do not lie in partition {partition}"
             if why is not None:
                 self._reject(request_id, partition, name, why)
                 continue
@@ -189,9 +202,13 @@ class HostLane(asyncio.Protocol):
         try:
             request.encoded = encode(await control(msgspec.msgpack.decode(fields)))
             request.status = Status.ANSWERED
-        except Exception as fault:  # noqa: BLE001 - whatever went wrong is told to the caller
+        except (Fault, msgspec.MsgspecError) as fault:
             _log.warning("control_failed", control=name, fault=repr(fault))
-            request.status, request.encoded = Status.UNAVAILABLE, encode(str(fault))
+            request.status = Status.UNAVAILABLE if isinstance(fault, Fault) else Status.MALFORMED
+            request.encoded = encode(str(fault))
+        except Exception as fault:  # noqa: BLE001 - an invariant does not hold: memory is not trusted
+            self._host.broken(fault)
+            return
         self.reply(request)
 
     def reply(self, request: Request) -> None:

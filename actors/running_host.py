@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import structlog
 
 from actors.auditor import Auditor
@@ -50,11 +51,12 @@ class RunningHost:
         self._node = node
         controls: dict[str, Control] = {
             "ping": self._ping,
+            "owned": self._owned,
             "take": self._take,
             "flush": self._flush,
             "describe": self._describe,
         }
-        self.lanes = LaneServer(host, token, controls)
+        self.lanes = LaneServer(host, token, controls, partitions)
         self._flushing: asyncio.Task[None] | None = None
         if on_broken is not None:
             host.on_broken = on_broken
@@ -90,11 +92,14 @@ class RunningHost:
         await self.host.stop()
         await self.peers.close()
 
-    async def _ping(self, _: Any) -> str:  # noqa: ANN401 - nothing is asked
-        return "pong"
+    async def _ping(self, _: Any) -> int:  # noqa: ANN401 - nothing is asked
+        return len(self.host.owned)
+
+    async def _owned(self, _: Any) -> list[int]:  # noqa: ANN401 - nothing is asked
+        return sorted(self.host.owned)
 
     async def _take(self, partitions: Any) -> int:  # noqa: ANN401 - checked here
-        numbers = [int(number) for number in partitions]
+        numbers = msgspec.convert(partitions, list[int])
         await self.take(numbers)
         return len(numbers)
 

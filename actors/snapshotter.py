@@ -138,7 +138,7 @@ class Snapshotter:
                 retry_s = min(retry_s * 2, 2.0)
                 continue
             if lost:
-                host.lose(lost, [host.committer.open])
+                host.lost_since({(number, epochs[number][0]) for number in lost})
             for image in images:
                 if image.owned.state.number not in lost:
                     image.owned.snapshot_seq = image.seq

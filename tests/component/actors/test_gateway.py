@@ -53,6 +53,47 @@ async def test_a_directory_that_is_away_delays_requests() -> None:
         await gateway.close()
 
 
+async def test_a_directory_that_fails_in_any_way_is_asked_again() -> None:
+    async with world() as w:
+        directory = FixedDirectory([w.hosts[0].address] * PARTITIONS)
+        placements, faults = directory.placements, [RuntimeError("a defect"), KeyError("another")]
+
+        async def defective() -> list[Placement]:
+            if faults:
+                raise faults.pop()
+            return await placements()
+
+        directory.placements = defective  # type: ignore[method-assign]
+        gateway = LaneGateway(directory, TOKEN, PARTITIONS, timeout_s=5)
+        assert isinstance(await gateway.submit(number_of("TEA"), RECEIVE, "k"), Answered)
+        await gateway.close()
+
+
+async def test_deadlines_are_kept_while_the_directory_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("actors.gateway._OVERDUE_S", 0.01)
+    async with world() as w:
+        await w.receive("TEA", 1)
+        hangs = asyncio.Event()
+        w.gateway._timeout_s = 0.3
+        monkeypatch.setattr(w.gateway._directory, "placements", hangs.wait)
+        with w.ledgers[0].gate.held(), pytest.raises(OutcomeUnknown):
+            async with asyncio.timeout(2):
+                await w.gateway.submit(number_of("TEA"), RECEIVE, "k")
+
+
+async def test_a_host_that_gave_a_partition_up_is_not_asked_in_a_loop() -> None:
+    async with world() as w:
+        await w.receive("TEA", 1)
+        w.hosts[0].host.lose(frozenset(range(PARTITIONS)), [])
+        asked = w.gateway.submit(number_of("TEA"), RECEIVE, "k")
+        turned_away = w.hosts[0].host.gauges.operations
+        await until(lambda: turned_away["receive", "moved"] > 0)
+        await asyncio.sleep(0.25)
+        assert turned_away["receive", "moved"] <= 9  # 0.25 s / 0.03 s: it was thousands.
+        await w.hosts[0].take(list(range(PARTITIONS)))
+        assert isinstance(await asked, Answered)
+
+
 async def test_an_address_that_hangs_holds_up_no_other() -> None:
     async with world() as w:
         silent = await asyncio.start_server(lambda _r, _w: None, "127.0.0.1", 0)
@@ -169,7 +210,7 @@ async def test_a_control_request_that_fails_says_so() -> None:
     async with world() as w:
         with pytest.raises(Unavailable):
             await w.gateway.control(w.hosts[0].address, "take", "everything")
-        assert await w.gateway.control(w.hosts[0].address, "ping", None) == "pong"
+        assert await w.gateway.control(w.hosts[0].address, "ping", None) == PARTITIONS
 
 
 async def test_more_than_may_wait_is_turned_away_at_once() -> None:

@@ -10,7 +10,7 @@ from actors.lane_client import Lane
 from actors.outcomes import Unavailable
 from actors.requests import Status
 from tests.component.actors.raw_lane import encode, raw_lane
-from tests.component.actors.world import TOKEN, number_of, until, view_of, world
+from tests.component.actors.world import PARTITIONS, TOKEN, number_of, until, view_of, world
 
 
 def receive_fields(quantity: object = 1, sku: object = "TEA") -> list[object]:
@@ -119,10 +119,53 @@ async def test_one_malformed_request_among_good_ones_is_told_and_the_others_are_
 
 async def test_a_partition_that_does_not_exist_is_not_here() -> None:
     async with world() as w, raw_lane(w.hosts[0].address) as lane:
-        await lane.send(
-            [[1, 9_999, "receive", "k", receive_fields()], [2, -1, "receive", "l", receive_fields()]]
-        )
+        await lane.send([[1, 9_999, "release", "k", [1, 1]], [2, -1, "release", "l", [1, 1]]])
         assert {status for status, _ in (await lane.replies(2)).values()} == {Status.MOVED}
+
+
+async def test_a_sku_is_served_in_its_own_partition_only() -> None:
+    async with world() as w, raw_lane(w.hosts[0].address) as lane:
+        here = number_of("TEA")
+        there = next(number for number in range(PARTITIONS) if number != here)
+        other = next(sku for sku in ("MUG", "JAM", "POT") if number_of(sku) != here)
+        lines = [["LON", "TEA", 1], ["LON", other, 1]]
+        await lane.send(
+            [
+                [1, there, "receive", "k1", receive_fields()],
+                [2, 9_999, "receive", "k2", receive_fields()],
+                [3, there, "read_stock", None, ["LON", "TEA"]],
+                [4, there, "reserve", "k4", [lines[:1]]],
+                [5, here, "reserve", "k5", [lines]],
+                [6, here, "receive", "k6", receive_fields()],
+            ]
+        )
+        replies = await lane.replies(6)
+        assert [replies[n][0] for n in range(1, 7)] == [Status.MALFORMED] * 5 + [Status.ANSWERED]
+
+
+async def test_a_lane_without_a_hello_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("actors.lane_server._HELLO_S_MAX", 0.02)
+    async with (
+        world() as w,
+        raw_lane(w.hosts[0].address, hello=False) as silent,
+        raw_lane(w.hosts[0].address) as lane,
+    ):
+        assert await silent.is_cut()
+        await lane.send([[1, number_of("TEA"), "receive", "k", receive_fields()]])
+        assert (await lane.replies(1))[1][0] == Status.ANSWERED
+
+
+async def test_a_control_request_that_trips_over_the_state_breaks_the_host() -> None:
+    async with world() as w:
+
+        async def trip(_: object) -> None:
+            raise AssertionError("the ledger has a gap")
+
+        w.hosts[0].lanes.controls["flush"] = trip
+        with pytest.raises(Unavailable):
+            await w.gateway.control(w.hosts[0].address, "flush", None, timeout_s=0.05)
+        assert [str(fault) for fault in w.faults] == ["the ledger has a gap"]
+        w.faults.clear()
 
 
 async def test_a_caller_that_disappears_with_requests_in_flight_has_its_effect_once() -> None:

@@ -99,6 +99,39 @@ async def test_a_host_that_does_not_answer_is_replaced(monkeypatch: pytest.Monke
         assert s.owner("TEA").name != silent.name
 
 
+async def test_a_host_that_lost_partitions_takes_them_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("actors.supervisor._PING_S", 0.02)
+    async with supervised(hosts=1, standbys=0) as s:
+        await s.world.receive("TEA", 5)
+        await s.world.receive("MUG", 5)
+        host = s.owner("TEA").running.host
+        kept = host.owned[number_of("MUG")]
+        host.lose(frozenset({number_of("TEA")}), [])
+        view_of(await s.world.reserve("TEA", 5))
+        assert host.owned[number_of("MUG")] is kept
+        assert s.launcher.killed == []
+
+
+async def test_a_defect_of_the_launcher_or_of_a_watcher_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("actors.supervisor._RETRY_S_MAX", 0.02)
+    async with supervised(hosts=1, standbys=1) as s:
+        await until(s.has_standby)
+        await s.world.receive("TEA", 5)
+        launch, defects = s.launcher.launch, [TypeError("a defect")] * 2
+
+        async def defective(name: str) -> HostProcess:
+            if defects:
+                raise defects.pop()
+            return await launch(name)
+
+        monkeypatch.setattr(s.launcher, "launch", defective)
+        await s.launcher.crash(s.supervisor._spare[0])
+        await s.launcher.crash(s.owner("TEA"))
+        view_of(await s.world.reserve("TEA", 5))
+        s.supervisor._spare_wanted.set()
+        await until(s.has_standby)
+
+
 async def test_a_standby_that_dies_is_replaced() -> None:
     async with supervised() as s:
         await until(s.has_standby)

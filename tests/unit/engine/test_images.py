@@ -14,11 +14,13 @@ from engine.commands import (
     ReceiveStock,
     ReleaseReservation,
     ReserveLine,
+    ReserveStock,
     ReserveTentatively,
 )
 from engine.images import Rows, capture, digest, restore
+from engine.partitioning import partition_of
 from engine.state import Partition
-from engine.touching import partition_key, reservation_number, stock_keys
+from engine.touching import lies_in, reservation_number, stock_keys
 from tests.unit.engine.desk import NOON_MS, SITE, SKU, Desk, everything, named, replayed, reserve_line
 
 JAM = (SITE, "jam")
@@ -114,8 +116,17 @@ def test_a_command_says_which_stocks_it_touches(desk: Desk) -> None:
     assert set(stock_keys(desk.partition, ExpireStock(*TEA))) == {TEA, JAM}
     assert set(stock_keys(desk.partition, PickReservation(99, NOON_MS))) == set()
     assert (reservation_number(pick), reservation_number(ExpireStock(*TEA))) == (reservation.number, None)
-    assert partition_key(ReceiveStock(*TEA, "A-1", 1)) == TEA
-    assert partition_key(pick) is None
+
+
+def test_a_command_lies_in_the_partition_of_all_skus_that_it_names() -> None:
+    here, there = (partition_of(*key, 64) for key in (TEA, JAM))
+    assert here != there
+    tea, jam = ReserveLine(*TEA, 1), ReserveLine(*JAM, 1)
+    for command in (ReceiveStock(*TEA, "A-1", 1), ReserveStock((tea,)), ReserveStock((tea, tea))):
+        assert lies_in(command, here, 64)
+        assert not lies_in(command, there, 64)
+    assert not lies_in(ReserveStock((tea, jam)), here, 64)
+    assert lies_in(PickReservation(1, NOON_MS), here, 64)
 
 
 @pytest.mark.parametrize("command", [
