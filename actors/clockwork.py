@@ -20,6 +20,8 @@ _log = structlog.get_logger()
 
 _TICK_S = 0.1
 _DUE_PER_TICK = 1_000
+_SETTLING_MAX = 100
+"""Shares that are settled at the same time; the others are next."""
 
 
 class Clockwork:
@@ -60,6 +62,8 @@ class Clockwork:
         now_ms = self._host.clock()
         for number, owned in self._host.owned.items():
             for reservation, deadline_ms in owned.state.tentative.items():
+                if len(self._settling) >= _SETTLING_MAX:
+                    return
                 if deadline_ms <= now_ms and (number, reservation) not in self._settling:
                     self._settling.add((number, reservation))
                     self._host.spawn(self._settle(number, reservation))

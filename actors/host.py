@@ -49,6 +49,8 @@ class HostOptions:
     """Requests taken and not yet answered; more are refused at once."""
     key_window: int = 100_000
     """Newest command keys kept with their answers."""
+    key_window_bytes: int = 64 * 1024 * 1024
+    """Of the answers that are kept; beyond it the oldest keys leave as well."""
     recovered_keys: int = 20_000
     """Newest command keys that a new owner starts with: those whose callers may still repeat them."""
     snapshot_interval_s: float = 5.0
@@ -77,7 +79,7 @@ class Host:
         self.sleep = sleep
         self.gauges = Gauges()
         self.owned: dict[int, OwnedPartition] = {}
-        self.keys = KeyWindow(options.key_window)
+        self.keys = KeyWindow(options.key_window, options.key_window_bytes)
         self.committer = Committer(ledger, snapshots, self, self.gauges, sleep)
         self.activator = Activator(self)
         self.doubts = Doubts(self)
@@ -377,10 +379,6 @@ class Host:
         for listener in self.on_owned:
             listener(owned)
         self.activator.wake(owned)
-
-    def give_up(self, partitions: Iterable[int]) -> None:
-        """Stop serving partitions that another host is about to claim; what waits is turned away."""
-        self.lose(frozenset(partitions), [])
 
     # Running
 

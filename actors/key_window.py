@@ -5,7 +5,7 @@ not have a key twice. A repeat that is older than the window meets the ledger's 
 (`actors.host`).
 """
 
-from collections import OrderedDict
+from collections import deque
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -22,14 +22,22 @@ class Remembered(NamedTuple):
     entry: Entry | None = None
 
 
+_Stored = tuple[int | None, int, bytes | None, Entry | None]
+"""What `Remembered` says, as a plain tuple that the garbage collector need not look at."""
+
+
 class KeyWindow:
-    """First answers by key, bounded: the oldest leaves first, when the host says so."""
+    """First answers by key, bounded in number and bytes: the oldest leaves first, when the host says so."""
 
-    __slots__ = ("_answers", "_size", "is_whole")
+    __slots__ = ("_answers", "_bytes_left", "_gone", "_order", "_size", "is_whole")
 
-    def __init__(self, size: int) -> None:
-        self._answers: OrderedDict[str, Remembered] = OrderedDict()
+    def __init__(self, size: int, bytes_max: int = 64 * 1024 * 1024) -> None:
+        self._answers: dict[str, _Stored] = {}
+        self._order: deque[str] = deque()
+        self._gone: dict[str, int] = {}
+        """How many places of a key in `_order` stand for nothing, because it was forgotten."""
         self._size = size
+        self._bytes_left = bytes_max
         self.is_whole = True
         """Whether it knows every key that is in the ledger."""
 
@@ -38,11 +46,20 @@ class KeyWindow:
 
     def get(self, key: str) -> Remembered | None:
         """Return what is remembered of a key."""
-        return self._answers.get(key)
+        stored = self._answers.get(key)
+        return None if stored is None else Remembered(stored[0], Status(stored[1]), stored[2], stored[3])
 
     def remember(self, key: str, remembered: Remembered) -> None:
-        """Remember a first answer as the newest."""
-        self._answers[key] = remembered
+        """Remember a first answer: as the newest, or in the place of what was known of the same key."""
+        before = self._answers.get(key)
+        if before is None:
+            self._order.append(key)
+        else:
+            self._bytes_left += len(before[2] or b"")
+        fingerprint, status, encoded, entry = remembered
+        if encoded is not None:
+            self._bytes_left -= len(encoded)
+        self._answers[key] = (fingerprint, int(status), encoded, entry)
 
     def recall(self, entries: Iterable[Entry]) -> None:
         """Fill what room there is with keys that are older than all that are known, newest first."""
@@ -52,17 +69,26 @@ class KeyWindow:
                 return
             assert entry.key is not None
             if entry.key not in self._answers:
-                self._answers[entry.key] = Remembered(entry.fingerprint, Status.ANSWERED, None, entry)
-                self._answers.move_to_end(entry.key, last=False)
+                self._answers[entry.key] = (entry.fingerprint, int(Status.ANSWERED), None, entry)
+                self._order.appendleft(entry.key)
 
     def trim(self, in_flight: int) -> None:
         """Forget the oldest beyond the window's size, but none of the newest `in_flight`."""
-        for _ in range(len(self._answers) - max(self._size, in_flight)):
-            self._answers.popitem(last=False)
-            self.is_whole = False
+        answers = self._answers
+        most = max(self._size, in_flight)
+        while len(answers) > most or (self._bytes_left < 0 and len(answers) > in_flight):
+            key = self._order.popleft()
+            gone = self._gone.pop(key, 0)
+            if gone > 1:
+                self._gone[key] = gone - 1
+            if not gone:
+                self._bytes_left += len(answers.pop(key)[2] or b"")
+                self.is_whole = False
 
     def forget(self, key: str, fingerprint: int | None) -> None:
         """Forget a key whose command turned out not to have happened; not that of another body."""
-        remembered = self._answers.get(key)
-        if remembered is not None and remembered.fingerprint == fingerprint:
+        stored = self._answers.get(key)
+        if stored is not None and stored[0] == fingerprint:
             del self._answers[key]
+            self._bytes_left += len(stored[2] or b"")
+            self._gone[key] = self._gone.get(key, 0) + 1

@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 _log = structlog.get_logger()
 
 _CAPTURE_MAX = 2_000
-"""Stocks and reservations captured when one batch closes: about 20 ms."""
+"""Once so many stocks and reservations are captured, the next partition waits: about 20 ms.
+
+A partition is captured whole, however many it has.
+"""
 _TICK_S = 0.2
 _BUSY_INTERVALS = 4
 """How many intervals a snapshot waits for a quiet moment."""

@@ -1,7 +1,7 @@
 """Which lots serve a quantity: the removal strategies.
 
 A strategy is an order over the lots of a SKU; units are taken in that order. `fewest` alone looks at the
-quantity as well: the tightest single lot that covers it, else the largest first.
+quantity as well: the tightest single bin that covers it, else the largest first.
 """
 
 import re

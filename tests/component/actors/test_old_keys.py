@@ -5,7 +5,9 @@ from collections.abc import Sequence
 
 import pytest
 
+from actors.key_window import KeyWindow, Remembered
 from actors.outcomes import Answered
+from actors.requests import Status
 from engine.commands import PickStock, ReceiveStock
 from engine.entries import Entry
 from tests.component.actors.world import World, code_of, until, view_of, world
@@ -96,6 +98,19 @@ async def test_an_owner_knows_every_key_only_of_partitions_that_nobody_used() ->
         await made.receive("TEA", 5)
         second = await made.host("second")
         assert not second.host.keys.is_whole
+
+
+def test_a_window_is_bounded_in_bytes_but_for_what_is_in_flight() -> None:
+    window = KeyWindow(100, bytes_max=50)
+    for n in range(10):
+        window.remember(f"k{n}", Remembered(n, Status.ANSWERED, b"x" * 10))
+    window.forget("k1", 1)
+    window.remember("k1", Remembered(1, Status.REFUSED, b"y" * 10))
+    window.trim(7)
+    assert [n for n in range(10) if window.get(f"k{n}")] == [1, 4, 5, 6, 7, 8, 9]
+    window.trim(0)
+    assert [n for n in range(10) if window.get(f"k{n}")] == [1, 6, 7, 8, 9]
+    assert not window.is_whole
 
 
 async def test_a_refusal_stays_a_refusal_and_other_bodies_are_refused(w: World) -> None:
