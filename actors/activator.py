@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from actors.loader import Loader
 from actors.owned import OwnedPartition
 from actors.queries import QUERY_NAMES, ExplainStock, ReadBin, ReadReservation, ReadStock
 from actors.requests import Request
@@ -77,6 +78,7 @@ class Activator:
 
     def __init__(self, host: Host) -> None:
         self._host = host
+        self._loader = Loader(host.snapshots, host.spawn)
 
     def is_prepared(self, owned: OwnedPartition, request: Request) -> bool:
         """Whether a request can be decided now. Expires what is due at the stocks it touches."""
@@ -182,7 +184,7 @@ class Activator:
             rows = await snapshots.load_attempt(number, attempt)
             self._restore(owned, (), rows, waiting)
         if needs.stocks:
-            rows = await snapshots.load(number, sorted(needs.stocks))
+            rows = await self._loader.load(number, needs.stocks)
             self._restore(owned, needs.stocks, rows, ())
         for request in needs.counts:
             await self._look_back(owned, request)

@@ -145,8 +145,10 @@ class Snapshots(Protocol):
     async def recover(self, partitions: Sequence[int], recent_keys: int) -> Recovery:
         """Return what the owner of these partitions starts from, with up to `recent_keys` keyed entries."""
 
-    async def load(self, partition: int, stocks: Sequence[StockKey]) -> Rows:
-        """Return the rows of resting stocks, and every reservation open at one of them with all its lines.
+    async def load(self, stocks: Sequence[tuple[int, StockKey]]) -> Rows:
+        """Return the rows of resting stocks, (partition, stock) each.
+
+        With them comes every reservation that is open at one of them, with all its lines.
 
         Rows come in no particular order, but a reservation's lines by their index.
         """

@@ -88,9 +88,18 @@ class MemorySnapshots:
                         soonest[stock] = min(soonest.get(stock, row.expires_at_ms), row.expires_at_ms)
         return [Due(number, *stock, due_ms) for stock, due_ms in sorted(soonest.items())]
 
-    async def load(self, partition: int, stocks: Sequence[StockKey]) -> Rows:
+    async def load(self, stocks: Sequence[tuple[int, StockKey]]) -> Rows:
         """See `Snapshots.load`."""
-        return self._database.rows_of_stocks(partition, stocks)
+        wanted: dict[int, list[StockKey]] = {}
+        for partition, stock in stocks:
+            wanted.setdefault(partition, []).append(stock)
+        found = Rows([], [], [])
+        for partition, keys in wanted.items():
+            rows = self._database.rows_of_stocks(partition, keys)
+            found.lots.extend(rows.lots)
+            found.reservations.extend(rows.reservations)
+            found.lines.extend(rows.lines)
+        return found
 
     async def load_reservation(self, partition: int, number: int) -> Rows:
         """See `Snapshots.load_reservation`."""

@@ -37,10 +37,10 @@ class PostgresSnapshots:
         async with self._sessions.view() as connection:
             return await read_recovery(connection, partitions, recent_keys)
 
-    async def load(self, partition: int, stocks: Sequence[StockKey]) -> Rows:
+    async def load(self, stocks: Sequence[tuple[int, StockKey]]) -> Rows:
         """See `Snapshots.load`."""
         async with self._sessions.view() as connection:
-            return await read_stocks(connection, [(partition, stock) for stock in stocks])
+            return await read_stocks(connection, stocks)
 
     async def load_reservation(self, partition: int, number: int) -> Rows:
         """See `Snapshots.load_reservation`."""

@@ -81,8 +81,8 @@ async def test_a_deposed_owner_writes_no_snapshot(snapshots: Snapshots, keeper: 
     rows = Rows(*map(list.__add__, *[_rows_of(one) for one in (first, kept)]))
     epochs = {one.state.number: (one.head.epoch, one.state.seq, one.state.at_ms) for one in (first, kept)}
     assert await snapshots.save(epochs, rows) == {1}
-    assert (await snapshots.load(1, [("LDN", "tea")])).lots == []
-    assert [lot.on_hand for lot in (await snapshots.load(2, [("LDN", "coffee")])).lots] == [7]
+    assert (await snapshots.load([(1, ("LDN", "tea"))])).lots == []
+    assert [lot.on_hand for lot in (await snapshots.load([(2, ("LDN", "coffee"))])).lots] == [7]
     heads = (await snapshots.recover([1, 2], 0)).heads
     assert [head.snapshot_seq for head in heads] == [0, kept.state.seq]
 
@@ -108,7 +108,7 @@ async def test_a_snapshot_may_be_saved_again(keeper: Make, snapshots: Snapshots)
     rows = Rows(*_rows_of(one))  # type: ignore[arg-type]
     for _ in range(2):
         await snapshots.save({1: (one.head.epoch, one.state.seq, one.state.at_ms)}, rows)
-    assert await snapshots.load(1, [("LDN", "tea")]) == rows
+    assert await snapshots.load([(1, ("LDN", "tea"))]) == rows
 
 
 async def test_an_empty_partition_recovers_as_its_claim(snapshots: Snapshots) -> None:
@@ -128,7 +128,7 @@ async def test_a_resting_stock_comes_back_with_its_reservations_and_all_their_li
     await one.do(PickReservation(done.number, done.opened_at_ms))
     await one.do(HoldStock("LDN", "tea", "A-1", 2, reason="damaged"))
     await one.save()
-    rows = await one.snapshots.load(1, [("LDN", "tea")])
+    rows = await one.snapshots.load([(1, ("LDN", "tea"))])
     assert [(lot.on_hand, lot.reserved, lot.held, lot.holds) for lot in rows.lots] == [
         (8, 2, 2, '{"damaged": 2}')
     ]
@@ -138,7 +138,7 @@ async def test_a_resting_stock_comes_back_with_its_reservations_and_all_their_li
     restore(
         state,
         [("LDN", "tea"), ("LDN", "coffee")],
-        _joined(rows, await one.snapshots.load(1, [("LDN", "coffee")])),
+        _joined(rows, await one.snapshots.load([(1, ("LDN", "coffee"))])),
     )
     state.seq = one.state.seq
     assert digest(state) == digest(one.state)
@@ -315,7 +315,7 @@ async def _do_anything(one: Keeper, random_: random.Random) -> None:
 async def _activate_all(one: Keeper) -> None:
     stocks = [("LDN", sku) for sku in ("tea", "coffee", "milk")]
     resting = [stock for stock in stocks if stock not in one.state.stocks]
-    restore(one.state, resting, await one.snapshots.load(1, resting))
+    restore(one.state, resting, await one.snapshots.load([(1, stock) for stock in resting]))
 
 
 def _apply_all(state: Partition, entries: list[Entry]) -> None:

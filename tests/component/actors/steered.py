@@ -103,12 +103,12 @@ class SteeredSnapshots(MemorySnapshots):
         self._fail("lost")
         return await super().lost(epochs)
 
-    async def load(self, partition: int, stocks: Sequence[StockKey]) -> Rows:
+    async def load(self, stocks: Sequence[tuple[int, StockKey]]) -> Rows:
         """See `Snapshots.load`."""
         self.loads += 1
         await self.load_gate.passed()
         self._fail("load")
-        return await super().load(partition, stocks)
+        return await super().load(stocks)
 
     async def recover(self, partitions: Sequence[int], recent_keys: int) -> Recovery:
         """See `Snapshots.recover`."""
