@@ -89,6 +89,8 @@ class Host:
         self.on_committed: list[Callable[[Batch], None]] = []
         self.on_owned: list[Callable[[OwnedPartition], None]] = []
         self.on_broken: Callable[[BaseException], None] = lambda _fault: None
+        self._closed = Batch()
+        """The batch that was closed last."""
         self._tasks: set[asyncio.Task[None]] = set()
 
     # Taking requests
@@ -237,6 +239,7 @@ class Host:
 
     def closing(self, batch: Batch) -> None:
         """The open batch is closed: the state is what it will be when the batch is durable."""
+        self._closed = batch
         for listener in self.on_closing:
             listener(batch)
 
@@ -346,8 +349,10 @@ class Host:
         again = frozenset(partitions) & self.owned.keys()
         if again:  # Nothing that was decided before the claim may be told after it.
             self.lose(again, [self.committer.open])
-        # It may have what was lost before, and must not lose what is claimed now.
-        await self.committer.passed()
+        closed = self._closed
+        if again or not {entry.partition for entry in closed.entries}.isdisjoint(partitions):
+            # The batch on its way has what was lost before, and must not lose what is claimed now.
+            await self.committer.passed()
         heads = await self.snapshots.claim(self.options.name, address, partitions, self.clock())
         for head in heads:
             self.owned[head.partition] = OwnedPartition(head.partition, head.epoch)
