@@ -52,6 +52,9 @@ _S_PER_MESSAGE = 30e-6
 _S_PER_BIN = 50e-6
 """What sending costs the host, measured on two cores."""
 _PAUSE_S_MIN = 0.003
+_GATHER_S = 0.008
+"""How long the first change after a quiet time waits for others: a broadcast for each single commit would
+cost the host more than the commit."""
 _CURSORS_EVERY_S = 1.0
 _RETRY_S_MAX = 1.0
 
@@ -129,6 +132,7 @@ class Courier:
             if not self._pending and not self._bins:
                 await self._save_cursors()
                 await self._wake.wait()
+                await self._host.sleep(_GATHER_S)
             self._wake.clear()
             try:
                 spent_s = await self._send_entries() + await self._send_bins()

@@ -47,7 +47,7 @@ class HostOptions:
     name: str
     max_in_flight: int = 10_000
     """Requests taken and not yet answered; more are refused at once."""
-    key_window: int = 100_000
+    key_window: int = 50_000
     """Newest command keys kept with their answers."""
     key_window_bytes: int = 64 * 1024 * 1024
     """Of the answers that are kept; beyond it the oldest keys leave as well."""

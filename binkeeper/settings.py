@@ -78,7 +78,7 @@ class Settings(BaseSettings):
         Field(
             ge=0, le=100_000_000, description="command keys a host remembers; older ones are in the ledger"
         ),
-    ] = 100_000
+    ] = 50_000
     snapshot_interval_s: Annotated[
         float, Field(gt=0, le=3600, description="seconds between snapshots of changed bins")
     ] = 5.0

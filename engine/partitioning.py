@@ -8,7 +8,7 @@ from typing import NamedTuple
 from engine.limits import PARTITIONS_MAX
 
 
-@lru_cache(maxsize=100_000)
+@lru_cache(maxsize=10_000)
 def partition_of(site: str, sku: str, partitions: int) -> int:
     """Return the partition of all bins of a SKU at a site: stable for ever, from 0 to `partitions - 1`."""
     digest = hashlib.blake2b(f"{site}\x00{sku}".encode(), digest_size=8).digest()

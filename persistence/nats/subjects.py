@@ -14,7 +14,7 @@ STOCK_SUBJECTS = "stock.>"
 LEDGER_SUBJECTS = "ledger.>"
 
 
-@lru_cache(maxsize=100_000)
+@lru_cache(maxsize=10_000)
 def escaped(code: str) -> str:
     """Return a code as one token."""
     return _UNSAFE.sub(lambda found: b"=%02X" % ord(found[0]), code.encode()).decode("ascii")
