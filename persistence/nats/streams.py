@@ -79,6 +79,8 @@ class NatsStreams:
         self._inbox = ""
         self._round = 0
         self._are_streams_there = False
+        self._may_have_lost = False
+        """Since the connection was lost, nobody has asked for the tails."""
         self._refused = ""
         """What the server last said against a stream."""
 
@@ -95,6 +97,8 @@ class NatsStreams:
         if not messages:
             return
         client = await self._ready()
+        if self._may_have_lost:
+            raise Unavailable("NATS was away and may have lost what it held: its tails are not known")
         self._round += 1
         reply = f"{self._inbox}.{self._round}"
         acks = self._rounds[reply] = AckRound()
@@ -140,6 +144,7 @@ class NatsStreams:
             raise Unavailable(f"NATS: {error}") from error
         except LOST as error:
             raise Unavailable(f"NATS: {str(error) or type(error).__name__}") from error
+        self._may_have_lost = False
         if info.state.first_seq > 1:
             return {partition: tail for partition, tail in tails.items() if tail}
         return tails
@@ -206,5 +211,6 @@ class NatsStreams:
 
     def _lost(self) -> None:
         self._are_streams_there = False
+        self._may_have_lost = True
         for acks in self._rounds.values():
             acks.fail("the connection was lost")

@@ -133,6 +133,7 @@ class SteeredStreams(MemoryStreams):
     def __init__(self) -> None:
         super().__init__()
         self.is_away = False
+        self.may_have_lost = False
         self.stored_before_failing = 0
         """How many messages of the next publishes are stored although they fail."""
 
@@ -144,6 +145,9 @@ class SteeredStreams(MemoryStreams):
             await super().publish(stored)
             message = "streams are away"
             raise Unavailable(message)
+        if self.may_have_lost:
+            message = "streams were away: their tails are not known"
+            raise Unavailable(message)
         await super().publish(messages)
 
     async def ledger_tails(self, partitions: Sequence[int]) -> dict[int, int]:
@@ -151,10 +155,12 @@ class SteeredStreams(MemoryStreams):
         if self.is_away:
             message = "streams are away"
             raise Unavailable(message)
+        self.may_have_lost = False
         return await super().ledger_tails(partitions)
 
     def wipe(self) -> None:
         """Forget everything, as a server that lost its disk."""
+        self.may_have_lost = True
         self.stock.clear()
         self.ledger.clear()
         self.tails.clear()
