@@ -116,7 +116,7 @@ async def test_a_key_that_is_in_flight_is_known_however_small_the_window_is() ->
                 asyncio.ensure_future(w.ask(ReceiveStock("LON", "TEA", "A", 1), f"k{n % 50}"))
                 for n in range(100)
             ]
-            await until(lambda: w.hosts[0].host.in_flight == 100)
+            await until(lambda: w.hosts[0].host.in_flight >= 100)
         await asyncio.gather(*asked)
         assert await w.stock("TEA") == (50, 0)
 
@@ -131,12 +131,12 @@ async def test_taking_more_partitions_over_forgets_no_key_that_is_in_flight() ->
             asked = [
                 asyncio.ensure_future(w.ask(ReceiveStock("LON", sku, "A", 1), f"k{n}")) for n in range(5)
             ]
-            await until(lambda: even.host.in_flight == 5)
+            await until(lambda: even.host.in_flight >= 5)
             await even.take(list(range(1, PARTITIONS, 2)))
             asked += [
                 asyncio.ensure_future(w.ask(ReceiveStock("LON", sku, "A", 1), f"k{n}")) for n in range(5)
             ]
-            await until(lambda: even.host.in_flight == 10)
+            await until(lambda: even.host.in_flight >= 10)
         await asyncio.gather(*asked)
         assert await w.stock(sku) == (5, 0)
 

@@ -19,7 +19,7 @@ async def test_what_arrives_during_a_commit_is_one_batch() -> None:
             first = asyncio.ensure_future(w.reserve("TEA", 1))
             await until(lambda: ledger.gate.waiting == 1)
             others = [asyncio.ensure_future(w.reserve("TEA", 1)) for _ in range(100)]
-            await until(lambda: w.hosts[0].host.in_flight == 101)
+            await until(lambda: w.hosts[0].host.in_flight >= 101)
         for outcome in await asyncio.gather(first, *others):
             view_of(outcome)
         assert [len(batch) for batch in ledger.batches] == [1, 100]
@@ -51,7 +51,7 @@ async def test_reads_refusals_and_replays_wait_for_what_they_saw() -> None:
                 asyncio.ensure_future(w.reserve("TEA", 1)),
                 asyncio.ensure_future(w.reserve("TEA", 5, "once")),
             ]
-            await until(lambda: w.hosts[0].host.in_flight == 6)
+            await until(lambda: w.hosts[0].host.in_flight >= 6)
             done, _ = await asyncio.wait(asked, timeout=0.05)
             assert not done
         first, stock, bin_, explained, refused, replay = await asyncio.gather(*asked)
@@ -98,7 +98,7 @@ async def test_too_much_is_refused_early_and_changes_nothing_and_is_taken_later(
         await until(lambda: w.hosts[0].host.in_flight == 0)
         with w.ledgers[0].gate.held():
             taken = [asyncio.ensure_future(w.receive("TEA", 1)) for _ in range(10)]
-            await until(lambda: w.hosts[0].host.in_flight == 10)
+            await until(lambda: w.hosts[0].host.in_flight >= 10)
             late = [
                 w.gateway.submit(number, ReceiveStock("LON", "TEA", "A", 1), f"late-{n}") for n in range(5)
             ]
@@ -119,7 +119,7 @@ async def test_a_stop_lets_every_answer_leave_and_takes_nothing_more() -> None:
         await w.receive("TEA", 100)
         with w.ledgers[0].gate.held():
             asked = [asyncio.ensure_future(w.reserve("TEA", 1)) for _ in range(50)]
-            await until(lambda: w.hosts[0].host.in_flight == 50)
+            await until(lambda: w.hosts[0].host.in_flight >= 50)
             stopping = asyncio.ensure_future(w.hosts[0].stop())
             await until(lambda: w.hosts[0].host.is_stopping)
         for outcome in await asyncio.gather(*asked):

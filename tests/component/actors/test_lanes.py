@@ -174,7 +174,7 @@ async def test_a_caller_that_disappears_with_requests_in_flight_has_its_effect_o
         with w.ledgers[0].gate.held():
             async with raw_lane(w.hosts[0].address) as lane:
                 await lane.send([[n, number, "receive", f"k{n}", receive_fields()] for n in range(10)])
-                await until(lambda: w.hosts[0].host.in_flight == 10)
+                await until(lambda: w.hosts[0].host.in_flight >= 10)
             await until(lambda: not w.hosts[0].lanes.lanes)
         await until(lambda: w.hosts[0].host.in_flight == 0)
         async with raw_lane(w.hosts[0].address) as lane:
@@ -189,10 +189,10 @@ async def test_a_lane_that_breaks_is_mended_and_its_requests_have_one_effect() -
         await w.receive("TEA", 100)
         with w.ledgers[0].gate.held():
             asked = [asyncio.ensure_future(w.reserve("TEA", 1)) for _ in range(40)]
-            await until(lambda: w.hosts[0].host.in_flight == 40)
+            await until(lambda: w.hosts[0].host.in_flight >= 40)
             for lane in list(w.hosts[0].lanes.lanes):
                 lane.close()
-            await until(lambda: w.hosts[0].host.in_flight == 80)
+            await until(lambda: w.hosts[0].host.in_flight >= 80)
         for outcome in await asyncio.gather(*asked):
             view_of(outcome)
         assert await w.stock("TEA") == (100, 40)

@@ -168,7 +168,7 @@ async def test_a_decision_whose_answer_was_lost_is_confirmed_not_abandoned() -> 
         await until(lambda: gate.waiting == 1)
         for lane in list(w.hosts[0].lanes.lanes):
             lane.close()  # The answer has nowhere to go: the gateway sends the decision again.
-        await until(lambda: w.hosts[0].host.in_flight == 2)
+        await until(lambda: w.hosts[0].host.in_flight >= 2)
         gate.release()
         assert view_of(await asked)["state"] == "held"
         await sweep(w)
