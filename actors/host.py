@@ -88,6 +88,8 @@ class Host:
         self.on_closing: list[Callable[[Batch], None]] = []
         self.on_committed: list[Callable[[Batch], None]] = []
         self.on_owned: list[Callable[[OwnedPartition], None]] = []
+        self.on_quiet: Callable[[], None] = lambda: None
+        """Called after a snapshot when nothing is in flight: a moment to tidy up the process."""
         self.on_broken: Callable[[BaseException], None] = lambda _fault: None
         self._closed = Batch()
         """The batch that was closed last."""

@@ -72,6 +72,8 @@ class Snapshotter:
                 if is_time or self._tail() >= host.options.snapshot_entries:
                     break
             await self.flush()
+            if host.in_flight == 0:
+                host.on_quiet()
 
     def _tail(self) -> int:
         """Return how many entries recovery would have to apply now."""

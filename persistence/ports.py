@@ -227,8 +227,8 @@ class Streams(Protocol):
         """Publish in order; returns when all are stored.
 
         One that is too large for the server is left out and logged.
-        Raises Unavailable: any of them may have been stored. It does so until `ledger_tails` is asked once the
-        streams were away, since they may have come back without what they held.
+        Raises Unavailable: any of them may have been stored. It does so until `ledger_tails` is asked once
+        the streams were away, since they may have come back without what they held.
         """
 
     async def ledger_tails(self, partitions: Sequence[int]) -> dict[int, int]:
