@@ -36,6 +36,9 @@ from persistence.ports import Head, Ledger, Recovery, Snapshots, Unavailable
 
 _log = structlog.get_logger()
 
+_LOOKING_BACK_MAX = 8
+"""First answers that are worked out from the ledger at once."""
+
 Clock = Callable[[], int]
 """Milliseconds UTC."""
 
@@ -88,6 +91,7 @@ class Host:
         self.on_closing: list[Callable[[Batch], None]] = []
         self.on_committed: list[Callable[[Batch], None]] = []
         self.on_owned: list[Callable[[OwnedPartition], None]] = []
+        self._looking_back = asyncio.Semaphore(_LOOKING_BACK_MAX)
         self.on_quiet: Callable[[], None] = lambda: None
         """Called after a snapshot when nothing is in flight: a moment to tidy up the process."""
         self.on_broken: Callable[[BaseException], None] = lambda _fault: None
@@ -196,7 +200,8 @@ class Host:
         retry_s = 0.02
         while True:
             try:
-                view = await first_answer(self.ledger, request.command, entry)
+                async with self._looking_back:
+                    view = await first_answer(self.ledger, request.command, entry)
             except Unavailable:
                 await self.sleep(retry_s)
                 retry_s = min(retry_s * 2, 0.5)

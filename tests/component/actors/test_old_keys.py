@@ -120,3 +120,13 @@ async def test_a_refusal_stays_a_refusal_and_other_bodies_are_refused(w: World) 
     assert code_of(await w.reserve("TEA", 4, key="old")) == "idempotency_key_reused"
     assert code_of(await w.reserve("TEA", 1, key="other")) == "insufficient_stock"
     assert code_of(await w.reserve("TEA", 1, key="other")) == "insufficient_stock"
+
+
+async def test_a_repeat_in_a_long_history_gets_its_first_answer() -> None:
+    async with world(key_window=4) as w:
+        asked = [w.ask(ReceiveStock("LON", "TEA", "A", 1), f"receipt {n}") for n in range(1_200)]
+        first = await asyncio.gather(*asked)
+        for n in (0, 499, 700, 1_190):
+            again = await w.ask(ReceiveStock("LON", "TEA", "A", 1), f"receipt {n}")
+            assert again == Answered(view_of(first[n]), True)
+        assert await w.stock("TEA") == (1_200, 0)
