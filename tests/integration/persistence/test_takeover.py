@@ -64,7 +64,9 @@ async def test_an_owner_that_is_alive_and_busy_is_deposed(
     heads = await snapshots.claim("h1", "here:1", [1, 2, 3], NOON_MS)
     ledger = await open_ledger("h1")
     busy = asyncio.create_task(_append_until_lost(ledger, {head.partition: head.seq for head in heads}))
-    await asyncio.sleep(0.1)
+    async with asyncio.timeout(10):
+        while (await ledger.head(1))[0] < heads[0].seq + 5:  # noqa: ASYNC110 - the database tells
+            await asyncio.sleep(0.005)
     taken = await snapshots.claim("h2", "there:1", [1, 3], NOON_MS)
     kept = await busy
     for head in taken:
