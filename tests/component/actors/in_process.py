@@ -29,10 +29,12 @@ class InProcessLauncher:
         self.killed: list[str] = []
         self.stopped: list[str] = []
         self.is_out_of_room = False
+        self.refused = 0
 
     async def launch(self, name: str) -> HostProcess:
         """See `Launcher.launch`."""
         if self.is_out_of_room:
+            self.refused += 1
             message = "no room"
             raise Unavailable(message)
         running = self._world.build(name)

@@ -95,6 +95,7 @@ class SteeredSnapshots(MemorySnapshots):
         """Names of methods that raise Unavailable."""
         self.loads = 0
         self.checks = 0
+        self.failed = 0
 
     async def lost(self, epochs: dict[int, int]) -> frozenset[int]:
         """See `Snapshots.lost`."""
@@ -124,6 +125,7 @@ class SteeredSnapshots(MemorySnapshots):
 
     def _fail(self, name: str) -> None:
         if name in self.failing:
+            self.failed += 1
             raise Unavailable(name)
 
 

@@ -20,10 +20,12 @@ class FixedDirectory:
     def __init__(self, addresses: list[str]) -> None:
         self.addresses = addresses
         self.is_away = False
+        self.asked_in_vain = 0
 
     async def placements(self) -> list[Placement]:
         """See `Directory.placements`."""
         if self.is_away:
+            self.asked_in_vain += 1
             message = "the directory"
             raise Unavailable(message)
         return [Placement(number, "host", address, 1) for number, address in enumerate(self.addresses)]
@@ -46,7 +48,7 @@ async def test_a_directory_that_is_away_delays_requests() -> None:
         directory.is_away = True
         gateway = LaneGateway(directory, TOKEN, PARTITIONS, timeout_s=5)
         asked = gateway.submit(number_of("TEA"), RECEIVE, "k")
-        await asyncio.sleep(0.05)
+        await until(lambda: directory.asked_in_vain >= 2)
         assert not asked.done()
         directory.is_away = False
         assert isinstance(await asked, Answered)

@@ -158,7 +158,7 @@ async def test_without_room_for_a_host_it_is_tried_again() -> None:
         s.launcher.is_out_of_room = True
         await s.launcher.crash(s.owner("TEA"))
         asked = asyncio.ensure_future(s.world.reserve("TEA", 5))
-        await asyncio.sleep(0.05)
+        await until(lambda: s.launcher.refused >= 1)
         s.launcher.is_out_of_room = False
         view_of(await asked)
 
@@ -172,7 +172,7 @@ async def test_a_host_that_cannot_take_its_partitions_now_is_asked_again_not_rep
         await s.launcher.crash(s.owner("TEA"))
         asked = asyncio.ensure_future(s.world.reserve("TEA", 5))
         await until(lambda: s.supervisor.places[0].process is s.launcher.launched[1])
-        await asyncio.sleep(0.15)
+        await until(lambda: spare_snapshots.failed >= 2)
         spare_snapshots.failing.clear()
         view_of(await asked)
         assert s.launcher.launched[1].name not in s.launcher.killed
