@@ -62,38 +62,37 @@ def beyond_bounds(command: Command | Query, key: str | None) -> str | None:
     if key is not None and (not 0 < len(key) <= TEXT_MAX or "\0" in key):
         return f"a key is 1 to {TEXT_MAX} characters"
     if isinstance(command, _WITH_LINES):
-        if type(command) is ReserveStock:
-            lines, ttl_s, reference, _ = command
-            is_soft = ttl_s is None or 0 < ttl_s <= TTL_S_MAX
-            if len(lines) == 1 and is_soft and reference is None and _is_plain(lines[0]):
-                return None
         if len(command.lines) > LINES_MAX:
             return f"{len(command.lines)} lines are more than {LINES_MAX}"
         if not command.lines and type(command) is not ReserveTogether:
             return "there are no lines"
         for line in command.lines:
-            if not _is_plain(line):
-                why = _beyond(line)
-                if line.strategy not in _STRATEGIES:
-                    why = f"{line.strategy!r} is no strategy"
-                if why is not None:
-                    return why
+            why = _beyond(line)
+            if line.strategy not in _STRATEGIES:
+                why = f"{line.strategy!r} is no strategy"
+            if why is not None:
+                return why
     return _beyond(command)
 
 
-def _is_plain(line: ReserveLine) -> bool:
-    """Whether a line is well within bounds: a short way for most, 0.5 us."""
-    site, sku, quantity, location, lot, strategy, index = line
+def is_plain(command: ReserveStock, key: str | None) -> bool:
+    """Whether a reserve's first line and the rest of it are within bounds, but for its site and SKU.
+
+    A short way for most that comes, 0.4 us; False says nothing.
+    """
+    lines, ttl_s, reference, _ = command
+    _, _, quantity, location, lot, strategy, index = lines[0]
     return (
         0 < quantity <= QUANTITY_MAX
         and 0 <= index <= LINES_MAX
         and lot is None
-        and location is None
-        and 0 < len(site) <= TEXT_MAX
-        and 0 < len(sku) <= TEXT_MAX
+        and (reference is None or (len(reference) <= TEXT_MAX and "\0" not in reference))
+        and (location is None or (0 < len(location) <= TEXT_MAX and "\0" not in location))
         and strategy in _STRATEGIES
-        and "\0" not in sku
-        and "\0" not in site
+        and (ttl_s is None or 0 < ttl_s <= TTL_S_MAX)
+        and key is not None
+        and 0 < len(key) <= TEXT_MAX
+        and "\0" not in key
     )
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from actors.key_window import Remembered
 from actors.owned import OwnedPartition
 from actors.requests import Request, Status
 from engine.refusals import Refused
@@ -73,8 +72,7 @@ class Doubts:
             for entry in entries:
                 assert entry.key is not None
                 if host.keys.get(entry.key) is None:
-                    remembered = Remembered(entry.fingerprint, Status.ANSWERED, None, entry)
-                    host.keys.remember(entry.key, remembered)
+                    host.keys.remember(entry.key, entry.fingerprint, Status.ANSWERED, None, entry)
             asked, self._asked = self._asked, {}
             for key, doubt in asked.items():
                 self._settle(key, doubt)

@@ -36,6 +36,9 @@ from persistence.ports import Head, Ledger, Recovery, Snapshots, Unavailable
 
 _log = structlog.get_logger()
 
+_ANSWERED = Status.ANSWERED
+"""Looking a member up in its enum takes 0.13 us."""
+
 _LOOKING_BACK_MAX = 8
 """First answers that are worked out from the ledger at once."""
 
@@ -152,16 +155,19 @@ class Host:
                 self.refuse(request, outcome)
             return
         self._record(owned, outcome)
-        self._settle(request, answer(owned.state, request.command, outcome))
+        request.status = _ANSWERED
+        request.encoded = encode(answer(owned.state, request.command, outcome))
+        self.gauges.operations[request.name, "ok"] += 1
+        self.committer.open.requests.append(request)
         if key is not None:
-            self.keys.remember(key, Remembered(request.fingerprint, request.status, request.encoded))
+            self.keys.remember(key, request.fingerprint, _ANSWERED, request.encoded)
 
     def refuse(self, request: Request, refusal: Refused) -> None:
         """Put a refusal into the open batch, and remember it."""
         self._settle(request, refusal)
         # Of an attempt at a reservation, only this one was refused; the next one has the same key.
         if request.key is not None and type(request.command) is not ReserveTogether:
-            self.keys.remember(request.key, Remembered(request.fingerprint, request.status, request.encoded))
+            self.keys.remember(request.key, request.fingerprint, request.status, request.encoded)
 
     def _record(self, owned: OwnedPartition, entries: list[Entry]) -> None:
         state = owned.state
@@ -176,7 +182,7 @@ class Host:
             request.encoded = encode((outcome.code, outcome.fields))
             self.gauges.operations[request.name, outcome.code] += 1
         else:
-            request.status = Status.ANSWERED
+            request.status = _ANSWERED
             request.encoded = encode(outcome)
             self.gauges.operations[request.name, "ok"] += 1
         self.committer.open.requests.append(request)
@@ -210,9 +216,8 @@ class Host:
         request.status, request.encoded = Status.REPLAYED, encode(view)
         self.gauges.operations[request.name, "replayed"] += 1
         if request.key is not None:
-            remembered = Remembered(request.fingerprint, Status.ANSWERED, request.encoded, entry)
-            self.keys.remember(request.key, remembered)
-        self._finish(request)
+            self.keys.remember(request.key, request.fingerprint, _ANSWERED, request.encoded, entry)
+        self.let_go([request])
 
     def _read(self, owned: OwnedPartition, query: Query) -> dict[str, Any] | Refused:
         state = owned.state
@@ -256,16 +261,10 @@ class Host:
             owned = self.owned.get(entry.partition)
             if owned is not None:
                 owned.committed_seq = entry.seq
-        for request in batch.requests:
-            self._finish(request)
+        self.let_go(batch.requests)
         self.keys.trim(self.in_flight)
         for listener in self.on_committed:
             listener(batch)
-
-    def _finish(self, request: Request) -> None:
-        self.in_flight -= 1
-        if request.reply_to is not None:
-            request.reply_to.reply(request)
 
     def epochs_of(self, partitions: Iterable[int]) -> dict[int, int]:
         """Return the epochs under which partitions are owned."""
@@ -297,8 +296,10 @@ class Host:
 
     def let_go(self, requests: list[Request]) -> None:
         """Let answers go that rest on state alone."""
+        self.in_flight -= len(requests)
         for request in requests:
-            self._finish(request)
+            if request.reply_to is not None:
+                request.reply_to.reply(request)
 
     def rewind(self, keys: frozenset[str], batches: list[Batch]) -> None:
         """Undo what was decided in the partitions of keys that are in the ledger, and decide it again.
@@ -345,7 +346,7 @@ class Host:
                 break
         for entry in taken:
             assert entry.key is not None
-            self.keys.remember(entry.key, Remembered(entry.fingerprint, Status.ANSWERED, None, entry))
+            self.keys.remember(entry.key, entry.fingerprint, _ANSWERED, None, entry)
         self._install(recovery)
 
     # Taking partitions over

@@ -49,14 +49,20 @@ class KeyWindow:
         stored = self._answers.get(key)
         return None if stored is None else Remembered(stored[0], Status(stored[1]), stored[2], stored[3])
 
-    def remember(self, key: str, remembered: Remembered) -> None:
+    def remember(
+        self,
+        key: str,
+        fingerprint: int | None,
+        status: Status,
+        encoded: bytes | None,
+        entry: Entry | None = None,
+    ) -> None:
         """Remember a first answer: as the newest, or in the place of what was known of the same key."""
         before = self._answers.get(key)
         if before is None:
             self._order.append(key)
         else:
             self._bytes_left += len(before[2] or b"")
-        fingerprint, status, encoded, entry = remembered
         if encoded is not None:
             self._bytes_left -= len(encoded)
         self._answers[key] = (fingerprint, int(status), encoded, entry)
@@ -78,7 +84,7 @@ class KeyWindow:
         most = max(self._size, in_flight)
         while len(answers) > most or (self._bytes_left < 0 and len(answers) > in_flight):
             key = self._order.popleft()
-            gone = self._gone.pop(key, 0)
+            gone = self._gone.pop(key, 0) if self._gone else 0
             if gone > 1:
                 self._gone[key] = gone - 1
             if not gone:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 import structlog
 
-from actors.bounds import beyond_bounds
+from actors.bounds import beyond_bounds, is_plain
 from actors.frames import (
     LANE_VERSION,
     REQUESTS_PER_FRAME_MAX,
@@ -27,9 +27,8 @@ from actors.frames import (
     frames_of,
 )
 from actors.outcomes import Fault
-from actors.queries import Query
 from actors.requests import Request, Status
-from engine.commands import Command, ReserveStock
+from engine.commands import ReserveStock
 from engine.touching import lies_in
 
 if TYPE_CHECKING:
@@ -190,26 +189,23 @@ class HostLane(asyncio.Protocol):
         except (msgspec.MsgspecError, KeyError, UnicodeDecodeError, RecursionError) as fault:
             self._reject(request_id, partition, name, str(fault))
             return None
-        why = beyond_bounds(command, key)
-        if (
-            why is None
-            and not self._is_known(command, partition)
-            and not lies_in(command, partition, self._server.partitions)
-        ):
-            why = f"its SKUs do not lie in partition {partition}"
-        if why is not None:
-            self._reject(request_id, partition, name, why)
-            return None
+        if type(command) is not ReserveStock or not self._is_plain(command, partition, key):
+            why = beyond_bounds(command, key)
+            if why is None and not lies_in(command, partition, self._server.partitions):
+                why = f"its SKUs do not lie in partition {partition}"
+            if why is not None:
+                self._reject(request_id, partition, name, why)
+                return None
         fingerprint = fingerprint_of(command, name, fields) if key is not None else None
         return Request(self, request_id, partition, name, command, key, fingerprint)
 
-    def _is_known(self, command: Command | Query, partition: int) -> bool:
-        """Whether a command is about a stock that is active in its partition, and so lies there."""
-        if type(command) is not ReserveStock or len(command.lines) != 1:
-            return False
+    def _is_plain(self, command: ReserveStock, partition: int, key: str | None) -> bool:
+        """Whether a reserve is plainly within bounds, and its stock active: its codes and place fit."""
         owned = self._host.owned.get(partition)
+        if owned is None or len(command.lines) != 1 or not is_plain(command, key):
+            return False
         line = command.lines[0]
-        return owned is not None and (line.site, line.sku) in owned.state.stocks
+        return (line.site, line.sku) in owned.state.stocks
 
     def _reject(self, request_id: int, partition: int, name: str, why: str) -> None:
         malformed = Request(self, request_id, partition, name, None)

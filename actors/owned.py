@@ -59,7 +59,8 @@ class OwnedPartition:
     def note(self, entries: Iterable[Entry]) -> None:
         """Remember what entries changed, for the next snapshot."""
         for entry in entries:
-            if entry.sku is not None and entry.site is not None:
-                self.dirty_stocks.add((entry.site, entry.sku))
-            if entry.reservation is not None:
-                self.dirty_reservations.add(entry.reservation)
+            site, sku, number = entry.site, entry.sku, entry.reservation
+            if site is not None is not sku:
+                self.dirty_stocks.add((site, sku))
+            if number is not None:
+                self.dirty_reservations.add(number)

@@ -36,8 +36,11 @@ def apply(partition: Partition, entry: Entry) -> None:
     Raises AssertionError when the entry does not follow from the state: memory and ledger disagree, and the
     owner must stop and recover.
     """
-    assert entry.seq == partition.seq + 1, "an entry is missing or comes twice"
-    number = entry.reservation
+    seq, number = entry.seq, entry.reservation
+    assert seq == partition.seq + 1, "an entry is missing or comes twice"
+    if number == seq and entry.kind == _RESERVED and entry.detail is None:
+        _apply_opening(partition, entry)
+        return
     assert number is None or number in partition.reservations or entry.kind in _OPENS, (
         "an entry names a reservation that is not active"
     )
@@ -56,6 +59,37 @@ def apply_filtered(partition: Partition, entry: Entry) -> None:
     _apply_to_lot(partition, entry, stock, bin_, lot)
     if entry.reservation is not None:
         _apply_to_reservation(partition, entry, stock, lot)
+
+
+def _apply_opening(partition: Partition, entry: Entry) -> None:
+    """Apply the first entry of a reservation that says all there is to know of it: most of what comes."""
+    partition.seq = seq = entry.seq
+    partition.at_ms = at_ms = entry.at_ms
+    quantity, expires_at_ms = entry.quantity, entry.expires_at_ms
+    stock, bin_, lot = _place_of(partition, entry)
+    lot.reserved = reserved = lot.reserved + quantity
+    on_hand, held = lot.on_hand, lot.held
+    assert (on_hand, reserved, held) == entry[12:15], "a balance differs from the ledger's"
+    assert quantity > 0 <= held, "a balance is below zero"
+    assert reserved + held <= on_hand, "more is committed than is on hand"
+    lot.seq = bin_.seq = seq
+    if lot.expires_at_ms is not None and on_hand > reserved + held:
+        mark_due(partition, stock, lot.expires_at_ms)
+    assert entry.line is not None, "an entry about reserved units names the line"
+    line = Line(entry.line, stock.site, stock.sku, quantity)
+    line.allocations = [Allocation(bin_.location, lot.code, quantity)]
+    reservation = partition.reservations[seq] = Reservation(seq, at_ms)
+    reservation.reference = entry.reference
+    reservation.lines = [line]
+    reservation.open = quantity
+    reservation.seq = seq
+    if stock.reservations is None:
+        stock.reservations = {seq: reservation}
+    else:
+        stock.reservations[seq] = reservation
+    if expires_at_ms is not None:
+        reservation.expires_at_ms = expires_at_ms
+        mark_due(partition, stock, expires_at_ms)
 
 
 def _place_of(partition: Partition, entry: Entry) -> tuple[Stock, Bin, Lot]:

@@ -13,6 +13,7 @@ from engine.draft import Draft
 from engine.entries import Entry
 from engine.refusals import Refused
 from engine.state import Partition
+from engine.straight import reserve_straight
 
 DECIDERS: dict[type[c.Command], Callable[[Partition, Any, Draft], Refused | None]] = {
     c.ReceiveStock: moving.receive,
@@ -47,6 +48,10 @@ def decide(
     An empty list is a success that changes nothing. The partition's time never goes back: an earlier `now_ms`
     counts as the time of the last entry.
     """
+    if type(command) is c.ReserveStock:
+        entry = reserve_straight(partition, command, now_ms, key, fingerprint)
+        if entry is not None:
+            return [entry]
     draft = Draft(partition, now_ms, key, fingerprint)
     refusal = DECIDERS[type(command)](partition, command, draft)
     return draft.finish() if refusal is None else refusal

@@ -68,11 +68,11 @@ class Allocation:
 
     __slots__ = ("location", "lot", "open", "quantity")
 
-    def __init__(self, location: str, lot: str) -> None:
+    def __init__(self, location: str, lot: str, quantity: int = 0) -> None:
         self.location = location
         self.lot = lot
-        self.quantity = 0
-        self.open = 0
+        self.quantity = quantity
+        self.open = quantity
         """Still reserved: neither picked, released, expired nor short."""
 
 
@@ -92,12 +92,12 @@ class Line:
         "sku",
     )
 
-    def __init__(self, index: int, site: str, sku: str) -> None:
+    def __init__(self, index: int, site: str, sku: str, quantity: int = 0) -> None:
         self.index = index
         self.site = site
         self.sku = sku
-        self.requested = 0
-        self.quantity = 0
+        self.requested = quantity
+        self.quantity = quantity
         """Units that were reserved: less than requested when the reservation is partial."""
         self.picked = 0
         self.released = 0

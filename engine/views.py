@@ -14,6 +14,8 @@ from engine.state import Bin, Lot, Partition, Reservation, Stock
 
 View = dict[str, Any]
 
+_RESERVED = Kind.STOCK_RESERVED
+
 
 def lot_view(lot: Lot) -> View:
     """Return a lot in a bin; quantities in units, `expires_on` the last good date."""
@@ -152,9 +154,45 @@ def explain_view(partition: Partition, stock: Stock) -> View:
 
 
 def _reserved_view(partition: Partition, _: c.Command, entries: list[Entry]) -> View:
-    number = entries[0].reservation
+    entry = entries[0]
+    if len(entries) == 1 and entry.kind == _RESERVED and entry.detail is None:
+        return _opened_view(entry)
+    number = entry.reservation
     assert number is not None
     return reservation_view(partition, partition.reservations[number])
+
+
+def _opened_view(entry: Entry) -> View:
+    """Return the view of a reservation right after its only entry, which says all there is to it."""
+    number, expires_at_ms = entry.reservation, entry.expires_at_ms
+    assert number is not None
+    return {
+        "id": reservation_id(entry.partition, number, entry.at_ms),
+        "state": "held",
+        "reference": entry.reference,
+        "expires_at": None if expires_at_ms is None else rfc3339(expires_at_ms),
+        "lines": [
+            {
+                "line": entry.line,
+                "site": entry.site,
+                "sku": entry.sku,
+                "quantity": entry.quantity,
+                "requested": entry.quantity,
+                "picked": 0,
+                "released": 0,
+                "expired": 0,
+                "short": 0,
+                "allocations": [
+                    {
+                        "location": entry.location,
+                        "lot": entry.lot or None,
+                        "quantity": entry.quantity,
+                        "open": entry.quantity,
+                    }
+                ],
+            }
+        ],
+    }
 
 
 def _named_view(

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from actors.key_window import KeyWindow, Remembered
+from actors.key_window import KeyWindow
 from actors.outcomes import Answered
 from actors.requests import Status
 from engine.commands import PickStock, ReceiveStock
@@ -103,9 +103,9 @@ async def test_an_owner_knows_every_key_only_of_partitions_that_nobody_used() ->
 def test_a_window_is_bounded_in_bytes_but_for_what_is_in_flight() -> None:
     window = KeyWindow(100, bytes_max=50)
     for n in range(10):
-        window.remember(f"k{n}", Remembered(n, Status.ANSWERED, b"x" * 10))
+        window.remember(f"k{n}", n, Status.ANSWERED, b"x" * 10)
     window.forget("k1", 1)
-    window.remember("k1", Remembered(1, Status.REFUSED, b"y" * 10))
+    window.remember("k1", 1, Status.REFUSED, b"y" * 10)
     window.trim(7)
     assert [n for n in range(10) if window.get(f"k{n}")] == [1, 4, 5, 6, 7, 8, 9]
     window.trim(0)

@@ -1,15 +1,18 @@
 """A desk that gives orders to one partition, keeps its ledger and checks it after every command."""
 
+from copy import deepcopy
 from typing import Any
 
-from engine.apply import apply
+from engine.apply import apply, apply_filtered
 from engine.commands import Command, ReceiveStock, ReserveLine, ReserveStock
 from engine.decide import decide
+from engine.draft import Draft
 from engine.entries import Entry
 from engine.images import capture
 from engine.refusals import Refusal, Refused
+from engine.reserving import reserve
 from engine.state import Bin, Lot, Partition, Reservation, Stock
-from engine.views import answer
+from engine.views import answer, reservation_view
 
 SITE = "LDN"
 SKU = "tea"
@@ -60,12 +63,24 @@ class Desk:
         outcome = decide(self.partition, command, self.now_ms, key, None if key is None else 7)
         assert decide(self.partition, command, self.now_ms, key, None if key is None else 7) == outcome
         assert everything(self.partition) == before, "a decision changed the state"
+        if type(command) is ReserveStock:
+            self._check_straight(command, outcome, key)
         return outcome
+
+    def _check_straight(self, command: ReserveStock, outcome: list[Entry] | Refused, key: str | None) -> None:
+        """Check that the straight way, where it is taken, decides what the long way does."""
+        draft = Draft(self.partition, self.now_ms, key, None if key is None else 7)
+        refusal = reserve(self.partition, command, draft)
+        assert outcome == (draft.finish() if refusal is None else refusal)
 
     def apply(self, entries: list[Entry]) -> None:
         for entry in entries:
+            by_the_long_way = deepcopy(self.partition) if entry.reservation == entry.seq else None
             apply(self.partition, entry)
             self.ledger.append(entry)
+            if by_the_long_way is not None:
+                apply_filtered(by_the_long_way, entry)
+                assert everything(self.partition) == everything(by_the_long_way)
         self.check()
 
     def do(self, command: Command, key: str | None = None) -> list[Entry]:
@@ -77,7 +92,12 @@ class Desk:
 
     def ask(self, command: Command) -> dict[str, Any]:
         """Carry a command out and return its answer."""
-        return answer(self.partition, command, self.do(command))
+        view = answer(self.partition, command, entries := self.do(command))
+        if type(command) is ReserveStock:
+            number = entries[0].reservation
+            assert number is not None
+            assert view == reservation_view(self.partition, self.partition.reservations[number])
+        return view
 
     def refusal(self, command: Command) -> Refused:
         """Return why a command is refused."""
