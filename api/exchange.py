@@ -20,6 +20,7 @@ from api.media import JSON, Media, media_sent, media_wanted
 from api.meters import Meters
 from api.paths import path_text
 from api.problems import Code, Headers, Problem, parameter_problem, problem_of_fault, stopping
+from api.time_limit import TimeLimit
 from engine.limits import KEY_LENGTH_MAX
 
 Scope = MutableMapping[str, Any]
@@ -51,7 +52,7 @@ class Edge:
         self.guard = guard
         self.meters = meters
         self.body_bytes_max = body_bytes_max
-        self.body_s_max = body_s_max
+        self.body_limit = TimeLimit(body_s_max)
         self.is_stopping = False
         """Once set, new requests are refused; those that are under way are answered."""
         self._prefix = os.urandom(12).hex()
@@ -124,14 +125,19 @@ class Exchange:
         declared = self.headers.get(b"content-length")
         if declared is not None and declared.isdigit() and int(declared[:18]) > bytes_max:
             raise _too_large(bytes_max)
+        limit = edge.body_limit
+        task = limit.begin()
         try:
-            async with asyncio.timeout(edge.body_s_max):
-                return await self._whole_body(bytes_max)
-        except TimeoutError:
-            raise Problem(
-                Code.BODY_TIMEOUT, f"The body was not here after {edge.body_s_max:g} s. Nothing happened.",
-                headers=((b"connection", b"close"),), limit_s=edge.body_s_max,
-            ) from None  # fmt: skip
+            return await self._whole_body(bytes_max)
+        except asyncio.CancelledError:
+            if not limit.end(task):
+                raise
+        finally:
+            limit.end(task)
+        raise Problem(
+            Code.BODY_TIMEOUT, f"The body was not here after {limit.seconds:g} s. Nothing happened.",
+            headers=((b"connection", b"close"),), limit_s=limit.seconds,
+        )  # fmt: skip
 
     async def _whole_body(self, bytes_max: int) -> bytes:
         message = await self.receive()

@@ -1,7 +1,8 @@
 """The ledger on Postgres: one COPY per batch, on a connection of its own, is the commit.
 
-A COPY outside a transaction block is one atomic statement, so that a batch needs one round trip. Reads go
-through the pool.
+A COPY outside a transaction block is one atomic statement, and needs two round trips: the server says first
+that it is ready. An entry alone, which nothing shares the commit with, is a prepared INSERT and needs one.
+Reads go through the pool.
 """
 
 # ruff: noqa: S608 - statements are put together from our own columns' names; values travel as parameters
@@ -11,7 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import asyncpg
 
@@ -22,6 +23,8 @@ from persistence.postgres.faults import LOST, is_ours, is_rolled_back, repeatabl
 from persistence.postgres.sessions import Connection, Sessions
 
 COLUMNS = ", ".join(Entry._fields)
+_PLACES = ", ".join(f"${place}" for place in range(1, len(Entry._fields) + 1))
+_INSERT = f"INSERT INTO ledger ({COLUMNS}) VALUES ({_PLACES})"
 _APPEND_S_MAX = 15.0
 _END_S_MAX = 5.0
 _END_POLL_S = 0.01
@@ -73,6 +76,8 @@ class PostgresLedger:
         self._sessions = sessions
         self._turn = asyncio.Lock()
         self._connection: Connection = None
+        self._insert: Any = None
+        """The prepared INSERT of the connection."""
         self._backend: _Backend | None = None
         self._abandoned: set[_Backend] = set()
         """Sessions of appends with unknown outcome, which may still be at work."""
@@ -96,7 +101,7 @@ class PostgresLedger:
             for _ in range(_CONFLICTS_MAX):
                 connection = await self._connected()
                 try:
-                    await self._copy(connection, entries)
+                    await self._write(connection, entries)
                 except asyncpg.UniqueViolationError as error:
                     with self._dropped_when_silent():
                         collision = await _collision(connection, error, entries)
@@ -106,11 +111,14 @@ class PostgresLedger:
                 return
         raise Unavailable("Postgres: the append was rolled back again and again")
 
-    async def _copy(self, connection: Connection, entries: Sequence[Entry]) -> None:
+    async def _write(self, connection: Connection, entries: Sequence[Entry]) -> None:
         try:
-            await connection.copy_records_to_table(
-                "ledger", records=entries, columns=Entry._fields, timeout=_APPEND_S_MAX
-            )
+            if len(entries) == 1:
+                await self._insert.fetch(*entries[0], timeout=_APPEND_S_MAX)
+            else:
+                await connection.copy_records_to_table(
+                    "ledger", records=entries, columns=Entry._fields, timeout=_APPEND_S_MAX
+                )
         except (asyncpg.UniqueViolationError, asyncpg.TransactionRollbackError):
             raise
         except asyncpg.IntegrityConstraintViolationError as error:
@@ -230,6 +238,7 @@ class PostgresLedger:
                 row = await self._connection.fetchrow(
                     "SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()"
                 )
+                self._insert = await self._connection.prepare(_INSERT)
             self._backend = _Backend(*row)
         return self._connection
 

@@ -85,9 +85,21 @@ async def test_a_ledger_goes_on_after_it_refused(ledger: Ledger) -> None:
 async def test_what_the_engine_never_decides_is_never_stored(
     ledger: Ledger, changes: dict[str, object]
 ) -> None:
-    with pytest.raises(AssertionError):
-        await ledger.append([received(1, 1), received(2, 1, **changes)])
+    for batch in ([received(1, 1), received(2, 1, **changes)], [received(1, 1, **changes)]):
+        with pytest.raises(AssertionError):
+            await ledger.append(batch)
     assert await ledger.head(1) == (0, 0)
+
+
+async def test_an_entry_alone_collides_as_one_among_others_does(storage: Storage) -> None:
+    await storage.ledger.append([received(1, 1, "k1")])
+    with pytest.raises(PartitionsLost) as lost:
+        await storage.other_ledger.append([received(1, 1, "k2")])
+    assert lost.value.partitions == {1}
+    with pytest.raises(KeysTaken) as taken:
+        await storage.other_ledger.append([received(2, 1, "k1")])
+    assert taken.value.keys == {"k1"}
+    await storage.other_ledger.append([received(1, 2, "k2")])
 
 
 @pytest.mark.parametrize("kind", ["stock_adjusted", "stock_counted"])

@@ -107,7 +107,7 @@ async def test_an_append_that_hangs_in_the_server_is_ended_before_its_outcome_is
 ) -> None:
     async with Proxy.to(postgres_url) as proxy:
         ledger = await open_ledger("h1", proxy.url)
-        batch = [received(1, 1)]
+        batch = [received(1, 1), received(2, 1)]
         (pid,) = await _sessions_of(admin, "h1")
         proxy.requests_pass.clear()
         appending = asyncio.create_task(ledger.append(batch))
@@ -120,6 +120,25 @@ async def test_an_append_that_hangs_in_the_server_is_ended_before_its_outcome_is
         assert not await ledger.is_committed(batch)
         assert pid not in await _sessions_of(admin, "h1")
         await ledger.append(batch)
+
+
+async def test_one_entry_that_arrives_after_its_caller_gave_up_is_committed_or_never_will_be(
+    postgres_url: str, open_ledger: Open, admin: Admin
+) -> None:
+    async with Proxy.to(postgres_url) as proxy:
+        ledger = await open_ledger("h1", proxy.url)
+        batch = [received(1, 1)]
+        (pid,) = await _sessions_of(admin, "h1")
+        proxy.requests_pass.clear()
+        appending = asyncio.create_task(ledger.append(batch))
+        await proxy.held.wait()
+        proxy.cut_clients()
+        with pytest.raises(OutcomeUnknown):
+            await appending
+        proxy.requests_pass.set()
+        is_committed = await ledger.is_committed(batch)
+        assert pid not in await _sessions_of(admin, "h1")
+        assert await ledger.head(1) == ((1, NOON_MS + 1) if is_committed else (0, 0))
 
 
 async def test_a_server_that_refuses_to_write_did_nothing(

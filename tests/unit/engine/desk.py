@@ -88,16 +88,14 @@ class Desk:
         entries = self.decide(command, key)
         assert not isinstance(entries, Refused), entries
         self.apply(entries)
+        if type(command) is ReserveStock and entries[0].reservation is not None:
+            reservation = self.partition.reservations[entries[0].reservation]
+            assert answer(self.partition, command, entries) == reservation_view(self.partition, reservation)
         return entries
 
     def ask(self, command: Command) -> dict[str, Any]:
         """Carry a command out and return its answer."""
-        view = answer(self.partition, command, entries := self.do(command))
-        if type(command) is ReserveStock:
-            number = entries[0].reservation
-            assert number is not None
-            assert view == reservation_view(self.partition, self.partition.reservations[number])
-        return view
+        return answer(self.partition, command, self.do(command))
 
     def refusal(self, command: Command) -> Refused:
         """Return why a command is refused."""
