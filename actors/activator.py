@@ -217,7 +217,7 @@ class Activator:
         lot = count.lot
         if lot is None:
             bin_ = owned.state.stocks[count.site, count.sku].bins[count.location]
-            now = [code for code, found in bin_.lots.items() if found.on_hand]
+            now = [found.code for found in bin_.lots if found.on_hand]
             lot = now[0] if now else next(iter(lots), "")
         request.command = count._replace(on_hand_seen=lots.get(lot, 0))
 

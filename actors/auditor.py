@@ -112,7 +112,7 @@ def _balances(stock: Stock) -> dict[Place, Balance]:
     return {
         (bin_.location, lot.code): (lot.on_hand, lot.reserved, lot.held)
         for bin_ in stock.bins.values()
-        for lot in bin_.lots.values()
+        for lot in bin_.lots
     }
 
 

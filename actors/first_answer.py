@@ -81,7 +81,7 @@ def _prime(partition: Partition, entry: Entry) -> None:
         return
     stock = partition.stocks.setdefault((entry.site, entry.sku), Stock(entry.site, entry.sku))
     bin_ = stock.bins.setdefault(entry.location, Bin(entry.location))
-    lot = bin_.lots.setdefault(entry.lot, Lot(entry.lot))
+    lot = bin_.lot(entry.lot) or bin_.add(Lot(entry.lot))
     on_hand, reserved, held = (effect * entry.quantity for effect in EFFECTS[entry.kind])
     lot.on_hand = entry.on_hand - on_hand
     lot.reserved = entry.reserved - (reserved if entry.reservation is not None else 0)

@@ -63,23 +63,26 @@ def apply_filtered(partition: Partition, entry: Entry) -> None:
 
 def _apply_opening(partition: Partition, entry: Entry) -> None:
     """Apply the first entry of a reservation that says all there is to know of it: most of what comes."""
-    partition.seq = seq = entry.seq
-    partition.at_ms = at_ms = entry.at_ms
-    quantity, expires_at_ms = entry.quantity, entry.expires_at_ms
+    (
+        _, seq, at_ms, _, _, _, _, _, _, _, _, quantity, on_hand, reserved, held, _, index, _, expires_at_ms,
+        reference, _, _,
+    ) = entry  # fmt: skip
     stock, bin_, lot = _place_of(partition, entry)
-    lot.reserved = reserved = lot.reserved + quantity
-    on_hand, held = lot.on_hand, lot.held
-    assert (on_hand, reserved, held) == entry[12:15], "a balance differs from the ledger's"
+    assert lot.reserved + quantity == reserved, "reserved differs from the ledger's"
+    assert lot.on_hand == on_hand, "on hand differs from the ledger's"
+    assert lot.held == held, "held differs from the ledger's"
     assert quantity > 0 <= held, "a balance is below zero"
     assert reserved + held <= on_hand, "more is committed than is on hand"
-    lot.seq = bin_.seq = seq
+    assert index is not None, "an entry about reserved units names the line"
+    partition.seq = lot.seq = bin_.seq = seq
+    partition.at_ms = at_ms
+    lot.reserved = reserved
     if lot.expires_at_ms is not None and on_hand > reserved + held:
         mark_due(partition, stock, lot.expires_at_ms)
-    assert entry.line is not None, "an entry about reserved units names the line"
-    line = Line(entry.line, stock.site, stock.sku, quantity)
+    line = Line(index, stock.site, stock.sku, quantity)
     line.allocations = [Allocation(bin_.location, lot.code, quantity)]
     reservation = partition.reservations[seq] = Reservation(seq, at_ms)
-    reservation.reference = entry.reference
+    reservation.reference = reference
     reservation.lines = [line]
     reservation.open = quantity
     reservation.seq = seq
@@ -105,10 +108,8 @@ def _place_of(partition: Partition, entry: Entry) -> tuple[Stock, Bin, Lot]:
     if bin_ is None:
         location = intern(location)
         bin_ = stock.bins[location] = Bin(location)
-    lot = bin_.lots.get(lot_code)
-    if lot is None:
-        lot = bin_.lots[lot_code] = Lot(lot_code)
-    return stock, bin_, lot
+    lot = bin_.lot(lot_code)
+    return stock, bin_, lot if lot is not None else bin_.add(Lot(lot_code))
 
 
 def _apply_to_lot(partition: Partition, entry: Entry, stock: Stock, bin_: Bin, lot: Lot) -> None:
@@ -154,7 +155,7 @@ def _take_over_age(stock: Stock, lot: Lot, entry: Entry, *, was_empty: bool) -> 
     """Units keep their age when they move; a bin that already has the lot keeps the older one."""
     assert entry.counterpart is not None is not entry.lot, "a move names both bins"
     source = stock.bins.get(entry.counterpart)
-    source_lot = source.lots.get(entry.lot) if source else None
+    source_lot = source.lot(entry.lot) if source else None
     if source_lot is not None:
         lot.age = source_lot.age if was_empty else min(lot.age, source_lot.age)
 

@@ -72,7 +72,7 @@ def choose(
         named = stock.bins.get(location)
         bins = (named,) if named is not None else ()  # type: ignore[assignment]
     for bin_ in bins:
-        for candidate in bin_.lots.values():
+        for candidate in bin_.lots:
             if lot is not None and candidate.code != lot:
                 continue
             if draft.balances:

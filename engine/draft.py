@@ -35,7 +35,7 @@ class Draft:
             if balance is not None:
                 return balance
         bin_ = stock.bins.get(location)
-        found: Lot | None = bin_.lots.get(lot) if bin_ is not None else None
+        found: Lot | None = bin_.lot(lot) if bin_ is not None else None
         return (found.on_hand, found.reserved, found.held) if found is not None else (0, 0, 0)
 
     def available(self, stock: Stock, location: str, lot: Lot) -> int:

@@ -22,7 +22,7 @@ def found_stock(
         return refused(Refusal.BIN_NOT_FOUND, site=site, sku=sku, location=location)
     if lot is not None:
         bins = stock.bins.values() if location is None else (stock.bins[location],)
-        if not any(lot in bin_.lots for bin_ in bins):
+        if not any(bin_.lot(lot) is not None for bin_ in bins):
             return refused(Refusal.LOT_NOT_FOUND, site=site, sku=sku, location=location, lot=lot)
     return stock
 
@@ -32,7 +32,7 @@ def lot_of(stock: Stock, location: str, lot_code: str | None) -> Lot | Refused:
     if lot_code is None:
         return sole_lot(stock, location) or refused(Refusal.LOT_REQUIRED, location=location)
     bin_ = stock.bins.get(location)
-    return (bin_.lots.get(lot_code) if bin_ is not None else None) or Lot(lot_code)
+    return (bin_.lot(lot_code) if bin_ is not None else None) or Lot(lot_code)
 
 
 def sole_lot(stock: Stock, location: str) -> Lot | None:
@@ -43,15 +43,15 @@ def sole_lot(stock: Stock, location: str) -> Lot | None:
     bin_ = stock.bins.get(location)
     if bin_ is None:
         return Lot(NO_LOT)
-    stocked = [lot for lot in bin_.lots.values() if lot.on_hand]
+    stocked = [lot for lot in bin_.lots if lot.on_hand]
     if len(stocked) > 1:
         return None
-    return stocked[0] if stocked else bin_.lots.get(NO_LOT) or Lot(NO_LOT)
+    return stocked[0] if stocked else bin_.lot(NO_LOT) or Lot(NO_LOT)
 
 
 def stocked_lots(stock: Stock, lot_code: str) -> list[Lot]:
     """Return a lot in every bin where it has units."""
-    lots = (bin_.lots.get(lot_code) for bin_ in stock.bins.values())
+    lots = (bin_.lot(lot_code) for bin_ in stock.bins.values())
     return [lot for lot in lots if lot is not None and lot.on_hand]
 
 
@@ -64,8 +64,10 @@ def known_expiry_ms(stock: Stock, lot_code: str) -> int | None:
         return None
     for lot in stocked_lots(stock, lot_code):
         return lot.expires_at_ms
-    found = [bin_.lots[lot_code] for bin_ in stock.bins.values() if lot_code in bin_.lots]
-    dated = [(lot.seq, lot.expires_at_ms) for lot in found if lot.expires_at_ms is not None]
+    found = (bin_.lot(lot_code) for bin_ in stock.bins.values())
+    dated = [
+        (lot.seq, lot.expires_at_ms) for lot in found if lot is not None and lot.expires_at_ms is not None
+    ]
     return max(dated)[1] if dated else None
 
 
@@ -78,7 +80,7 @@ def is_expired(stock: Stock, lot_code: str, now_ms: int) -> bool:
 
 def ordered_lots(bin_: Bin, lot_code: str | None) -> list[Lot]:
     """Return the lots of a bin with units, first expired first."""
-    lots = [lot for lot in bin_.lots.values() if lot.on_hand and lot_code in (None, lot.code)]
+    lots = [lot for lot in bin_.lots if lot.on_hand and lot_code in (None, lot.code)]
     return sorted(lots, key=lambda lot: (lot.expires_at_ms or NEVER_MS, lot.age, lot.code))
 
 

@@ -99,7 +99,7 @@ def _capture_stock(partition: int, stock: Stock, lots: list[LotRow]) -> None:
                 partition, stock.site, stock.sku, bin_.location, lot.code, lot.seq, lot.on_hand, lot.reserved,
                 lot.held, json.dumps(lot.holds) if lot.holds else None, lot.expires_at_ms, lot.age,
             )
-            for lot in bin_.lots.values()
+            for lot in bin_.lots
         )  # fmt: skip
 
 
@@ -165,7 +165,7 @@ def _restore_lot(stock: Stock, row: LotRow) -> None:
         location = intern(row.location)
         bin_ = stock.bins[location] = Bin(location)
     bin_.seq = max(bin_.seq, row.seq)
-    lot = bin_.lots[row.lot] = Lot(row.lot)
+    lot = bin_.add(Lot(row.lot))
     lot.on_hand, lot.reserved, lot.held = row.on_hand, row.reserved, row.held
     lot.holds = json.loads(row.holds) if row.holds else None
     lot.expires_at_ms, lot.age, lot.seq = row.expires_at_ms, row.age, row.seq

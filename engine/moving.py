@@ -98,7 +98,7 @@ def move(partition: Partition, command: MoveStock, draft: Draft) -> Refused | No
 
 def _move_reserved(draft: Draft, stock: Stock, command: MoveStock, remaining: int) -> Refused | None:
     """Move reserved units, those of the oldest reservations first."""
-    lots = stock.bins[command.from_location].lots
+    bin_ = stock.bins[command.from_location]
     for number, reservation in sorted((stock.reservations or {}).items()):
         for line in reservation.lines:
             if (line.site, line.sku) != (command.site, command.sku):
@@ -107,7 +107,9 @@ def _move_reserved(draft: Draft, stock: Stock, command: MoveStock, remaining: in
                 if allocation.location != command.from_location or command.lot not in (None, allocation.lot):
                     continue
                 part = min(remaining, allocation.open)
-                refusal = _move_part(draft, stock, command, lots[allocation.lot], part, number, line.index)
+                lot = bin_.lot(allocation.lot)
+                assert lot is not None, "reserved units lie in a lot"
+                refusal = _move_part(draft, stock, command, lot, part, number, line.index)
                 if refusal is not None:
                     return refusal
                 remaining -= part
@@ -279,7 +281,7 @@ def next_due_ms(stock: Stock) -> int:
         if reservation.expires_at_ms is not None:
             due_ms = min(due_ms, reservation.expires_at_ms)
     for bin_ in stock.bins.values():
-        for lot in bin_.lots.values():
+        for lot in bin_.lots:
             if lot.expires_at_ms is not None and lot.available:
                 due_ms = min(due_ms, lot.expires_at_ms)
     return due_ms

@@ -3,6 +3,8 @@
 No object points back at what holds it, so that reference counting frees everything at once.
 """
 
+from collections.abc import Collection
+
 from engine.commands import StockKey
 
 NO_LOT = ""
@@ -39,13 +41,45 @@ class Lot:
 class Bin:
     """One SKU at one location of a site."""
 
-    __slots__ = ("location", "lots", "seq")
+    __slots__ = ("_by_code", "_only", "location", "seq")
 
     def __init__(self, location: str) -> None:
         self.location = location
-        self.lots: dict[str, Lot] = {}
         self.seq = 0
         """Sequence number of the last entry that changed this bin."""
+        self._only: Lot | None = None
+        """The lot of a bin with one: a dict for each bin would be 184 bytes more."""
+        self._by_code: dict[str, Lot] | None = None
+
+    @property
+    def lots(self) -> Collection[Lot]:
+        """All lots that were ever in this bin, in the order in which they came."""
+        if self._by_code is not None:
+            return self._by_code.values()
+        return () if self._only is None else (self._only,)
+
+    def lot(self, code: str) -> Lot | None:
+        """Return a lot, or None when it was never in this bin."""
+        only = self._only
+        if only is not None:
+            return only if only.code == code else None
+        return self._by_code.get(code) if self._by_code is not None else None
+
+    def sole(self) -> Lot | None:
+        """Return the lot, if there is exactly one."""
+        return self._only
+
+    def add(self, lot: Lot) -> Lot:
+        """Add a lot that was never in this bin; return it."""
+        assert self.lot(lot.code) is None, "a bin has a lot once"
+        if self._by_code is not None:
+            self._by_code[lot.code] = lot
+        elif self._only is None:
+            self._only = lot
+        else:
+            self._by_code = {self._only.code: self._only, lot.code: lot}
+            self._only = None
+        return lot
 
 
 class Stock:

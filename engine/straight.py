@@ -33,9 +33,9 @@ def reserve_straight(
         (bin_,) = stock.bins.values()
     else:
         return None
-    if len(bin_.lots) != 1:
+    lot = bin_.sole()
+    if lot is None:
         return None
-    (lot,) = bin_.lots.values()
     on_hand, held = lot.on_hand, lot.held
     reserved = lot.reserved + quantity
     if reserved + held > on_hand or quantity > QUANTITY_MAX or lot.expires_at_ms is not None:

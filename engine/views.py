@@ -37,7 +37,7 @@ def bin_view(stock: Stock, location: str) -> View:
     bin_ = stock.bins.get(location) or Bin(location)
     on_hand = reserved = held = 0
     lots = []
-    for lot in bin_.lots.values():
+    for lot in bin_.lots:
         if lot.on_hand:
             on_hand += lot.on_hand
             reserved += lot.reserved
@@ -140,7 +140,7 @@ def explain_view(partition: Partition, stock: Stock) -> View:
                     for allocation in line.allocations
                     if allocation.open
                 ]
-    lots = [(bin_, lot) for bin_ in stock.bins.values() for lot in bin_.lots.values() if lot.on_hand]
+    lots = [(bin_, lot) for bin_ in stock.bins.values() for lot in bin_.lots if lot.on_hand]
     holds = [
         {"location": bin_.location, "lot": lot.code or None, "reason": reason, "quantity": units}
         for bin_, lot in lots
@@ -164,31 +164,28 @@ def _reserved_view(partition: Partition, _: c.Command, entries: list[Entry]) -> 
 
 def _opened_view(entry: Entry) -> View:
     """Return the view of a reservation right after its only entry, which says all there is to it."""
-    number, expires_at_ms = entry.reservation, entry.expires_at_ms
-    assert number is not None
+    (
+        partition, number, at_ms, _, _, _, _, site, sku, location, lot, quantity, _, _, _, _, line, _,
+        expires_at_ms, reference, _, _,
+    ) = entry  # fmt: skip
     return {
-        "id": reservation_id(entry.partition, number, entry.at_ms),
+        "id": reservation_id(partition, number, at_ms),
         "state": "held",
-        "reference": entry.reference,
+        "reference": reference,
         "expires_at": None if expires_at_ms is None else rfc3339(expires_at_ms),
         "lines": [
             {
-                "line": entry.line,
-                "site": entry.site,
-                "sku": entry.sku,
-                "quantity": entry.quantity,
-                "requested": entry.quantity,
+                "line": line,
+                "site": site,
+                "sku": sku,
+                "quantity": quantity,
+                "requested": quantity,
                 "picked": 0,
                 "released": 0,
                 "expired": 0,
                 "short": 0,
                 "allocations": [
-                    {
-                        "location": entry.location,
-                        "lot": entry.lot or None,
-                        "quantity": entry.quantity,
-                        "open": entry.quantity,
-                    }
+                    {"location": location, "lot": lot or None, "quantity": quantity, "open": quantity}
                 ],
             }
         ],

@@ -2,6 +2,7 @@
 
 from engine.commands import HoldStock, PickStock
 from engine.partitioning import partition_of
+from engine.state import Bin
 from tests.component.actors.world import PARTITIONS, World, view_of, world
 
 
@@ -33,7 +34,8 @@ async def test_a_lot_that_differs_from_the_ledger_is_drift_until_it_is_right_aga
     async with world() as w:
         await fill(w)
         owned = w.hosts[0].host.owned[partition_of("LON", "JAM", PARTITIONS)]
-        lot = owned.state.stocks["LON", "JAM"].bins["A"].lots[""]
+        lot = owned.state.stocks["LON", "JAM"].bins["A"].lot("")
+        assert lot is not None
         lot.on_hand += 3
         lot.held -= 1
         assert await audit(w) == (2, 4)
@@ -56,7 +58,7 @@ async def test_a_lot_that_memory_does_not_know_is_drift() -> None:
     async with world() as w:
         await fill(w)
         owned = w.hosts[0].host.owned[partition_of("LON", "JAM", PARTITIONS)]
-        owned.state.stocks["LON", "JAM"].bins["A"].lots.clear()
+        owned.state.stocks["LON", "JAM"].bins["A"] = Bin("A")
         assert (await audit(w))[1] == 6 + 2
 
 
@@ -66,7 +68,8 @@ async def test_what_is_found_shows_before_the_round_is_complete() -> None:
         auditor, gauges = w.hosts[0].auditor, w.hosts[0].host.gauges
         for owned in w.hosts[0].host.owned.values():
             for stock in owned.state.stocks.values():
-                stock.bins["A"].lots[""].on_hand += 1
+                for lot in stock.bins["A"].lots:
+                    lot.on_hand += 1
         await auditor.audit(1)
         assert gauges.drift == 0
         await auditor.audit(1)

@@ -36,7 +36,7 @@ async def balances(w: World) -> list[tuple[int, int]]:
     stocks: list[dict[str, Any]] = []
     for owned in w.hosts[0].host.owned.values():
         for stock in owned.state.stocks.values():
-            lots = [lot for bin_ in stock.bins.values() for lot in bin_.lots.values()]
+            lots = [lot for bin_ in stock.bins.values() for lot in bin_.lots]
             stocks += [{"on_hand": lot.on_hand, "reserved": lot.reserved} for lot in lots]
     return [(stock["on_hand"], stock["reserved"]) for stock in stocks]
 

@@ -235,7 +235,7 @@ class World:
             for partition in self.gateway.state
             for stock in partition.stocks.values()
             for bin_ in stock.bins.values()
-            for lot in bin_.lots.values()
+            for lot in bin_.lots
         ]
 
 

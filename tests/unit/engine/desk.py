@@ -125,7 +125,7 @@ class Desk:
             assert allocated == reservation.open
         for (site, sku), stock in self.partition.stocks.items():
             for bin_ in stock.bins.values():
-                for lot in bin_.lots.values():
+                for lot in bin_.lots:
                     assert 0 <= lot.reserved + lot.held <= lot.on_hand
                     assert lot.reserved == promised.get((site, sku, bin_.location, lot.code), 0)
                     assert lot.held == sum((lot.holds or {}).values())
@@ -155,7 +155,9 @@ class Desk:
         return self.stock(sku).bins[location]
 
     def lot(self, location: str = "A-1", lot: str = "", sku: str = SKU) -> Lot:
-        return self.bin(location, sku).lots[lot]
+        found = self.bin(location, sku).lot(lot)
+        assert found is not None
+        return found
 
     def balance(self, location: str = "A-1", lot: str = "", sku: str = SKU) -> tuple[int, int, int]:
         """Return (on hand, reserved, held)."""

@@ -102,7 +102,7 @@ def test_a_past_state_of_one_sku_needs_only_its_own_entries(desk: Desk) -> None:
     for entry in desk.ledger:
         if (entry.site, entry.sku) == JAM:
             apply_filtered(past, entry)
-    bin_, original = past.stocks[JAM].bins["A-1"].lots[""], desk.lot(sku="jam")
+    bin_, original = past.stocks[JAM].bins["A-1"].lot(""), desk.lot(sku="jam")
     assert (bin_.on_hand, bin_.reserved, bin_.held) == (original.on_hand, original.reserved, original.held)
 
 

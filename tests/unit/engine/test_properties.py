@@ -364,7 +364,7 @@ class Warehouse(RuleBasedStateMachine):
     def the_engine_and_the_model_agree(self) -> None:
         for (_, sku), stock in self.desk.partition.stocks.items():
             for bin_ in stock.bins.values():
-                for lot in bin_.lots.values():
+                for lot in bin_.lots:
                     place = (sku, bin_.location, lot.code)
                     assert lot.on_hand == self.model.on_hand[place], place
                     assert lot.reserved == self.model.reserved(place), place

@@ -44,7 +44,7 @@ def test_a_date_without_a_lot_makes_a_lot_that_is_named_by_its_date(desk: Desk) 
 
 def test_a_date_with_an_empty_lot_code_is_one_without_a_lot(desk: Desk) -> None:
     desk.do(ReceiveStock(SITE, SKU, "A-1", 5, "", NOON_MS + DAY_MS))
-    assert list(desk.stock().bins["A-1"].lots) == [date_of_expiry(NOON_MS + DAY_MS)]
+    assert [lot.code for lot in desk.stock().bins["A-1"].lots] == [date_of_expiry(NOON_MS + DAY_MS)]
 
 
 def test_a_lot_has_one_date(desk: Desk) -> None:
