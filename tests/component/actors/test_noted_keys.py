@@ -163,6 +163,7 @@ STEPS = st.one_of(
              max_size=4),
     st.just("take over"),
     st.just("forget"),
+    st.just("wait"),
 )  # fmt: skip
 
 
@@ -185,6 +186,8 @@ async def play(steps: list[Any]) -> None:
         for index, step in enumerate(steps):
             if isinstance(step, list):
                 await asyncio.gather(*(send(do) for do in step))
+            elif step == "wait":
+                w.now_ms += 35_000
             else:
                 if step == "take over":
                     await w.hosts[-1].snapshotter.flush()
