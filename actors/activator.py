@@ -33,7 +33,7 @@ from engine.commands import (
 from engine.images import LineRow, LotRow, ReservationRow, Rows, restore
 from engine.moving import count_needs_past
 from engine.state import NEVER_MS
-from engine.touching import reservation_number, stock_keys
+from engine.touching import keys_of, reservation_number, stock_keys
 from persistence.ports import Recovery, Unavailable
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ class Activator:
             return
         keys: list[StockKey]
         if type(command) is ReadReservation:
-            keys = [(line.site, line.sku) for line in state.reservations[command.number].lines]
+            keys = keys_of(state.reservations[command.number])
         elif is_query:
             keys = [(command.site, command.sku)]
         else:

@@ -66,7 +66,10 @@ def beyond_bounds(command: Command | Query, key: str | None) -> str | None:
             return f"{len(command.lines)} lines are more than {LINES_MAX}"
         if not command.lines and type(command) is not ReserveTogether:
             return "there are no lines"
-        for line in command.lines:
+        missing = command.missing if isinstance(command, ReserveTogether) else ()
+        if len(missing) > LINES_MAX:
+            return f"{len(missing)} missing lines are more than {LINES_MAX}"
+        for line in (*command.lines, *missing):
             why = _beyond(line)
             if line.strategy not in _STRATEGIES:
                 why = f"{line.strategy!r} is no strategy"

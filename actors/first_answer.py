@@ -12,6 +12,7 @@ from engine.commands import (
     ConfirmReservation,
     CountStock,
     ExtendReservation,
+    NoteRequest,
     PickReservation,
     ReleaseReservation,
     ReserveStock,
@@ -41,7 +42,7 @@ async def first_answer(ledger: Ledger, command: Command | Query, first: Entry) -
     last_seq = first.seq + first.span - 1
     partition = Partition(first.partition)
     entries = [first]
-    if isinstance(command, SettleAttempt):
+    if isinstance(command, SettleAttempt | NoteRequest):
         apply_filtered(partition, first)
     elif isinstance(command, _SHOWS_RESERVATION):
         assert first.reservation is not None

@@ -3,9 +3,12 @@
 Operations on stock are sent one after the other without waiting: a partition decides them in that order.
 What goes through the reservations may touch several partitions, so everything sent before is waited for
 first; picks, releases and extensions of different reservations that take only what is theirs run together.
+
+A caller's key is taken for the whole batch before its first operation: no other is carried out under it.
 """
 
 import asyncio
+import hashlib
 from collections import deque
 from collections.abc import Awaitable
 from typing import Any
@@ -28,6 +31,7 @@ IN_FLIGHT_MAX = 1_000
 
 _BODY: Decoder[BatchBody] = Decoder(BatchBody)
 _OPERATION: Decoder[bb.Operation] = Decoder(bb.Operation)
+_ENCODER = msgspec.msgpack.Encoder()
 
 
 class Batch:
@@ -43,15 +47,12 @@ class Batch:
         """Operations on different reservations, by reservation."""
         self.is_replayed = True
 
-    async def run(self, media: Media, raws: list[msgspec.Raw]) -> list[dict[str, Any]]:
+    async def run(self, operations: list[bb.Operation | Problem]) -> list[dict[str, Any]]:
         """Carry out the operations and return their results in order."""
-        self._results = [{}] * len(raws)
-        for index, raw in enumerate(raws):
-            try:
-                operation = _OPERATION.decode(media, raw)
-            except Problem as problem:
-                place_in_batch(problem, index)
-                self._refuse(index, "invalid", problem)
+        self._results = [{}] * len(operations)
+        for index, operation in enumerate(operations):
+            if isinstance(operation, Problem):
+                self._refuse(index, "invalid", operation)
                 continue
             # A caller's key has no space in it, so that a derived one meets no other.
             key = operation.key or f"{self._key} {index}"
@@ -138,6 +139,33 @@ class Batch:
         self._edge.meters.count_operation(name, problem.code)
 
 
+def decoded(media: Media, raws: list[msgspec.Raw]) -> list[bb.Operation | Problem]:
+    """Return each operation, or what is wrong with it."""
+    operations: list[bb.Operation | Problem] = []
+    for index, raw in enumerate(raws):
+        try:
+            operations.append(_OPERATION.decode(media, raw))
+        except Problem as problem:
+            place_in_batch(problem, index)
+            operations.append(problem)
+    return operations
+
+
+def fingerprint_of(operations: list[bb.Operation | Problem], raws: list[msgspec.Raw]) -> int:
+    """Return a 63-bit hash of a batch, the same in JSON and MessagePack and in any order of fields.
+
+    An operation that cannot be decoded counts as it was sent, between bytes that begin no MessagePack.
+    """
+    digest = hashlib.blake2b(digest_size=8, key=b"batch")
+    for operation, raw in zip(operations, raws, strict=True):
+        if isinstance(operation, Problem):
+            digest.update(b"\xc1%d\xc1" % memoryview(raw).nbytes)
+            digest.update(raw)
+        else:
+            digest.update(_ENCODER.encode(operation))
+    return int.from_bytes(digest.digest(), "big") >> 1
+
+
 def place_in_batch(problem: Problem, index: int) -> None:
     """Let the pointers of a problem with one operation point into the batch."""
     for error in problem.fields.get("errors", ()):
@@ -146,7 +174,10 @@ def place_in_batch(problem: Problem, index: int) -> None:
 
 
 async def run_batch(operations: Operations, edge: Edge, exchange: Exchange, data: bytes) -> Answer:
-    """Answer a batch. Raises Problem when the batch itself is malformed: then nothing of it was done."""
+    """Answer a batch. Raises Problem when it is malformed, or its key another batch's: nothing was done then.
+
+    Raises Fault when its key cannot be taken: then nothing of it was done either.
+    """
     assert exchange.key is not None
     media = exchange.sent or JSON
     raws = _BODY.decode(media, data).operations
@@ -155,6 +186,13 @@ async def run_batch(operations: Operations, edge: Edge, exchange: Exchange, data
             Code.BATCH_TOO_LARGE, f"{len(raws)} operations, at most {BATCH_OPERATIONS_MAX}.",
             operations=len(raws), limit=BATCH_OPERATIONS_MAX,
         )  # fmt: skip
+    asked = decoded(media, raws)
+    is_known = False
+    if b"idempotency-key" in exchange.headers:  # One that we made cannot have been used before.
+        noted = await operations.note(fingerprint_of(asked, raws), exchange.key)
+        if isinstance(noted, Refused):
+            raise problem_of_refusal(noted)
+        is_known = noted.replayed
     batch = Batch(operations, edge, exchange.key)
-    results = await batch.run(media, raws)
-    return Answer(200, {"results": results}, replayed=bool(results) and batch.is_replayed)
+    results = await batch.run(asked)
+    return Answer(200, {"results": results}, replayed=batch.is_replayed and (bool(results) or is_known))

@@ -27,6 +27,7 @@ _CHANGING = (
     Code.BODY_TOO_LARGE,
     Code.UNSUPPORTED_MEDIA_TYPE,
     Code.OUTCOME_UNKNOWN,
+    Refusal.IDEMPOTENCY_KEY_REUSED,
 )
 _TITLES = {
     400: "The body or a header cannot be read",
@@ -58,8 +59,6 @@ def codes_of(route: Route) -> list[str]:
         codes.append(Code.STOPPING)
     if route.body is not None:
         codes += _CHANGING
-        if route.name != "batch":
-            codes.append(Refusal.IDEMPOTENCY_KEY_REUSED)
     if "{" in route.path:
         codes.append(Code.INVALID_PARAMETER)
     return list(dict.fromkeys(str(code) for code in codes))

@@ -12,7 +12,7 @@ from actors.ports import Gateway, Outcome, Reservations
 from api import bodies as b
 from engine import commands as c
 from engine.dates import end_of_day_ms
-from engine.partitioning import partition_of
+from engine.partitioning import partition_of, partition_of_key
 
 
 def reserve_lines(body: b.ReserveBody) -> tuple[c.ReserveLine, ...]:
@@ -110,6 +110,10 @@ class Operations:
             if partition_of(line.site, line.sku, self._partitions) != partition:
                 return None
         return self._submit(partition, c.ReserveStock(lines, body.ttl_s, body.reference, body.partial), key)
+
+    def note(self, fingerprint: int, key: str) -> Awaitable[Outcome]:
+        """Take the key of a request of many operations; refused when another request has it."""
+        return self._submit(partition_of_key(key, self._partitions), c.NoteRequest(fingerprint), key)
 
     def on_stock(self, name: str, body: Any, key: str) -> Awaitable[Outcome]:  # noqa: ANN401 - any body with a SKU
         """Send an operation on the stock of one SKU."""

@@ -67,13 +67,16 @@ class Client:
         """Return the lasting answer to a change, also one of 4xx. Raises Stopped."""
         return await self._lasting("POST", path, json=body, headers={"Idempotency-Key": key})
 
-    async def batch(self, operations: list[dict[str, Any]], key: str) -> list[dict[str, Any]]:
-        """Return the lasting result of each operation, all of which carry keys. Raises Stopped."""
+    async def batch(self, operations: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return the lasting result of each operation, all of which carry keys. Raises Stopped.
+
+        The batch itself has none: what is sent again is what has no lasting result yet, another batch.
+        """
         results: list[dict[str, Any]] = [{}] * len(operations)
         open_ = list(range(len(operations)))
         for _ in range(_OPERATIONS_ROUNDS_MAX):
             body = {"operations": [operations[index] for index in open_]}
-            answer = await self.post("/v1/batch", body, key)
+            answer = await self._lasting("POST", "/v1/batch", json=body)
             told = answer.json().get("results") if answer.status_code == httpx.codes.OK else None
             if told is None or len(told) != len(open_):
                 raise Stopped(f"the batch was refused: {complaint(answer)}")

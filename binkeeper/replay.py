@@ -76,7 +76,7 @@ class Replay:
         async def receive(first: int) -> None:
             async with turns:
                 share = receipts[first : first + _RECEIPTS_A_BATCH]
-                for result in await self._client.batch(share, f"{self._name}-opening-{first}"):
+                for result in await self._client.batch(share):
                     self._count(is_replayed="replayed" in result)
                     if result["status"] >= httpx.codes.BAD_REQUEST:
                         raise Stopped(f"opening stock was refused: {result.get('detail')}")
@@ -132,7 +132,7 @@ class Replay:
         ]
         for first in range(0, len(operations), _RECEIPTS_A_BATCH):
             share = operations[first : first + _RECEIPTS_A_BATCH]
-            results = await self._client.batch(share, self._key(f"returns-{first}", index))
+            results = await self._client.batch(share)
             for line, result in zip(invoice.lines[first:], results, strict=False):
                 if result["status"] >= httpx.codes.BAD_REQUEST:
                     self.report.refusals.append(SkippedLine(line.number, str(result.get("detail"))))

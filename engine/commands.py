@@ -71,6 +71,8 @@ class ReserveTogether(NamedTuple):
     partial: bool = False
     fingerprint: int = 0
     """Hash of the caller's request: the same for each attempt at it, as this command is not."""
+    missing: tuple[ReserveLine, ...] = ()
+    """With `partial`, lines of other partitions that found nothing there: they are shown with nothing."""
 
 
 class ConfirmReservation(NamedTuple):
@@ -94,6 +96,13 @@ class SettleAttempt(NamedTuple):
 
     attempt: str
     deadline_ms: int
+
+
+class NoteRequest(NamedTuple):
+    """Take the caller's key for a request of many operations, before the first: each has a key of its own."""
+
+    fingerprint: int
+    """Hash of the whole request."""
 
 
 class ExtendReservation(NamedTuple):
@@ -217,6 +226,7 @@ Command = (
     | ConfirmReservation
     | AbandonReservation
     | SettleAttempt
+    | NoteRequest
     | ExtendReservation
     | ReleaseReservation
     | PickReservation
@@ -237,6 +247,7 @@ OPERATIONS: dict[str, type[Command]] = {
     "confirm": ConfirmReservation,
     "abandon": AbandonReservation,
     "settle": SettleAttempt,
+    "note": NoteRequest,
     "extend": ExtendReservation,
     "release": ReleaseReservation,
     "pick": PickReservation,

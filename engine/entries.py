@@ -20,6 +20,7 @@ class Kind(StrEnum):
     RESERVATION_CONFIRMED = "reservation_confirmed"
     ATTEMPT_DECIDED = "attempt_decided"
     ATTEMPT_ABANDONED = "attempt_abandoned"
+    REQUEST_NOTED = "request_noted"
     STOCK_RELEASED = "stock_released"
     RESERVATION_EXPIRED = "reservation_expired"
     RESERVATION_MOVED_OUT = "reservation_moved_out"
@@ -83,6 +84,7 @@ EFFECTS: dict[str, tuple[int, int, int]] = {
     Kind.RESERVATION_CONFIRMED: (0, 0, 0),
     Kind.ATTEMPT_DECIDED: (0, 0, 0),
     Kind.ATTEMPT_ABANDONED: (0, 0, 0),
+    Kind.REQUEST_NOTED: (0, 0, 0),
     Kind.STOCK_RELEASED: (0, -1, 0),
     Kind.RESERVATION_EXPIRED: (0, -1, 0),
     Kind.RESERVATION_MOVED_OUT: (0, -1, 0),

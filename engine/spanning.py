@@ -1,15 +1,24 @@
-"""Decisions about reservations that span partitions: tentative shares, one decision, confirmation.
+"""Decisions about reservations that span partitions: tentative shares, one decision, confirmation, changes.
 
 Every share holds its units tentatively under a deadline. The home partition decides by one entry, before the
 deadline; after it, `settle` makes sure that nothing is decided any more. So every share can be finished or
 undone by whoever asks the home partition, at any time and as often as they like.
+
+A change of the whole takes the caller's key at home, by an entry that changes nothing; each share is then
+changed by a command of its own.
 """
 
 import json
+from collections.abc import Callable
+from typing import Any
 
 from engine.commands import (
     AbandonReservation,
     ConfirmReservation,
+    ExtendReservation,
+    NoteRequest,
+    PickReservation,
+    ReleaseReservation,
     ReserveTentatively,
     ReserveTogether,
     SettleAttempt,
@@ -17,7 +26,7 @@ from engine.commands import (
 from engine.draft import Draft
 from engine.entries import Kind
 from engine.refusals import Refusal, Refused, refused
-from engine.reserving import find, leave_all, reserve_lines
+from engine.reserving import find, leave_all, reserve_lines, summed
 from engine.state import Partition
 
 
@@ -42,12 +51,17 @@ def reserve_together(partition: Partition, command: ReserveTogether, draft: Draf
         expires_at_ms=expires_at_ms,
         reference=command.reference,
     )
-    if not command.lines:
-        return None
-    return reserve_lines(
-        partition, draft, command.lines, expires_at_ms, command.reference,
-        partial=command.partial, holds_elsewhere=bool(command.parts),
-    )  # fmt: skip
+    if command.lines:
+        refusal = reserve_lines(
+            partition, draft, command.lines, expires_at_ms, command.reference,
+            partial=command.partial, holds_elsewhere=bool(command.parts),
+        )  # fmt: skip
+        if refusal is not None:
+            return refusal
+    if command.missing:
+        short = [(line.index, line.site, line.sku, line.quantity) for line in summed(command.missing)]
+        draft.detail["requested"] = [*draft.detail.get("requested", ()), *short]
+    return None
 
 
 def settle(partition: Partition, command: SettleAttempt, draft: Draft) -> Refused | None:
@@ -88,3 +102,35 @@ def abandon(partition: Partition, command: AbandonReservation, draft: Draft) -> 
         return refused(Refusal.RESERVATION_RESOLVED, state=reservation.state)
     leave_all(partition, draft, Kind.STOCK_RELEASED, reservation, "abandoned")
     return None
+
+
+_Change = PickReservation | ReleaseReservation | ExtendReservation
+
+
+def note_request(_: Partition, __: NoteRequest, draft: Draft) -> None:
+    """Take the key of a request whose operations have keys of their own."""
+    draft.note(Kind.REQUEST_NOTED)
+
+
+def noting(
+    decide: Callable[[Partition, Any, Draft], Refused | None],
+) -> Callable[[Partition, Any, Draft], Refused | None]:
+    """Return a decider that also notes changes of a reservation which are carried out elsewhere.
+
+    That is a change of the whole at home, before its shares are changed, and one of another share's SKU.
+    The entry takes the key, and keeps the instant that the answer shows: a repeat shows the same.
+    """
+
+    def decide_or_note(partition: Partition, command: _Change, draft: Draft) -> Refused | None:
+        refusal = decide(partition, command, draft)
+        if refusal is None or refusal.code != (
+            Refusal.SKU_NOT_RESERVED if command.is_share else Refusal.RESERVATION_SPANS
+        ):
+            return refusal
+        reservation = partition.reservations[command.number]
+        if not command.is_share and reservation.home is not None:
+            return refusal  # A share goes by the id of the whole.
+        draft.note(Kind.REQUEST_NOTED, reservation=command.number, expires_at_ms=reservation.expires_at_ms)
+        return None
+
+    return decide_or_note

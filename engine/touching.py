@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from engine import commands as c
 from engine.partitioning import partition_of
-from engine.state import Partition
+from engine.state import Partition, Reservation
 
 _OF_RESERVATION = (
     c.ConfirmReservation,
@@ -27,15 +27,20 @@ def stock_keys(partition: Partition, command: c.Command) -> Iterable[c.StockKey]
         return [(line.site, line.sku) for line in command.lines]
     if isinstance(command, _OF_RESERVATION):
         reservation = partition.reservations.get(command.number)
-        return [(line.site, line.sku) for line in reservation.lines] if reservation is not None else ()
-    if isinstance(command, c.SettleAttempt):
+        return keys_of(reservation) if reservation is not None else ()
+    if isinstance(command, c.SettleAttempt | c.NoteRequest):
         return ()
     keys = [(command.site, command.sku)]
     if isinstance(command, c.ExpireStock):
         stock = partition.stocks.get((command.site, command.sku))
         for reservation in ((stock.reservations or {}) if stock is not None else {}).values():
-            keys.extend((line.site, line.sku) for line in reservation.lines)
+            keys.extend(keys_of(reservation))
     return keys
+
+
+def keys_of(reservation: Reservation) -> list[c.StockKey]:
+    """Return the stocks of a reservation, but for lines that found nothing: they may lie elsewhere."""
+    return [(line.site, line.sku) for line in reservation.lines if line.quantity]
 
 
 def lies_in(command: object, partition: int, partitions: int) -> bool:

@@ -239,6 +239,10 @@ def _counted_view(partition: Partition, command: c.CountStock, entries: list[Ent
     return {"bin": bin_view(stock, command.location), "variance": variance}
 
 
+def _noted_view(_: Partition, __: c.NoteRequest, ___: list[Entry]) -> View:
+    return {}
+
+
 def _expired_view(_: Partition, __: c.ExpireStock, entries: list[Entry]) -> View:
     return {"expired": sum(entry.quantity for entry in entries)}
 
@@ -264,6 +268,7 @@ _ANSWERS: dict[type[c.Command], Callable[[Partition, Any, list[Entry]], View]] =
     c.ConfirmReservation: _named_view,
     c.AbandonReservation: _named_view,
     c.SettleAttempt: _settled_view,
+    c.NoteRequest: _noted_view,
     c.ExtendReservation: _named_view,
     c.ReleaseReservation: _named_view,
     c.PickReservation: _named_view,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 PARTITIONS_DEFAULT = 256
-HEAD = "0001"
+HEAD = "0002"
 """The newest migration; a test compares it with the folder."""
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -78,7 +78,7 @@ def _upgrade(connection: "Connection") -> None:
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     config.attributes["connection"] = connection
     try:
-        command.upgrade(config, "head")
+        command.upgrade(config, HEAD)
     except CommandError as error:
         raise UnsafeDatabase(f"the schema is not this program's, probably a later one's: {error}") from error
 

@@ -31,6 +31,7 @@ KINDS_WITHOUT_STOCK = (
     Kind.RESERVATION_CONFIRMED,
     Kind.ATTEMPT_DECIDED,
     Kind.ATTEMPT_ABANDONED,
+    Kind.REQUEST_NOTED,
 )
 KINDS_WITH_SIGN = (Kind.STOCK_ADJUSTED, Kind.STOCK_COUNTED)
 """Their quantity is a difference, which may be negative or, when a count agrees, zero."""

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from engine.entries import Entry
+from persistence.models import KINDS_WITHOUT_STOCK
 from persistence.ports import KeysTaken, Ledger, PartitionsLost
 from tests.contract.conftest import Storage
 from tests.contract.keeper import NOON_MS, received
@@ -79,6 +80,7 @@ async def test_a_ledger_goes_on_after_it_refused(ledger: Ledger) -> None:
         {"location": None},
         {"lot": None},
         {"kind": "partition_claimed"},
+        {"kind": "request_noted"},
         {"kind": "partition_claimed", "site": None, "sku": None, "location": None, "lot": None},
     ],
 )
@@ -107,6 +109,14 @@ async def test_an_entry_alone_collides_as_one_among_others_does(storage: Storage
 async def test_adjustments_and_counts_have_a_sign(ledger: Ledger, kind: str, quantity: int) -> None:
     await ledger.append([received(1, 1, kind=kind, quantity=quantity)])
     assert await ledger.head(1) == (1, NOON_MS + 1)
+
+
+async def test_every_kind_without_stock_is_stored(ledger: Ledger) -> None:
+    nowhere = {"site": None, "sku": None, "location": None, "lot": None, "quantity": 0, "on_hand": 0}
+    kinds = [kind for kind in KINDS_WITHOUT_STOCK for _ in range(2)]
+    entries = [received(1, seq, kind=kind, **nowhere) for seq, kind in enumerate(kinds, 1)]
+    await ledger.append(entries)
+    assert await ledger.read(1, 0, 100) == entries
 
 
 async def test_it_is_known_whether_an_append_is_committed(storage: Storage) -> None:

@@ -182,6 +182,34 @@ async def test_an_attempt_is_found_at_its_home_only(keeper: Make) -> None:
     assert [line.open for line in rows.lines] == [2]
 
 
+async def test_a_line_that_found_nothing_elsewhere_comes_back_without_the_stock_that_is_there(
+    keeper: Make,
+) -> None:
+    home, other = keeper(1), keeper(2)
+    await home.take_over()
+    await other.take_over()
+    await home.receive(9)
+    await other.receive(5, "jam")
+    await other.save()
+    line, missing = ReserveLine("LDN", "tea", 2), ReserveLine("LDN", "jam", 6, index=1)
+    (decided, *_) = await home.do(
+        ReserveTogether("attempt", NOON_MS + 5_000, (), (line,), 60, None, partial=True, missing=(missing,))
+    )
+    await home.save()
+    await home.do(PickReservation(decided.seq, NOON_MS), "noted")
+    await home.do(ExtendReservation(decided.seq, NOON_MS, 90, is_share=True))
+    before = digest(home.state)
+    fresh = keeper(1)
+    recovery = await fresh.take_over()
+    assert recovery.stocks == [(1, ("LDN", "tea"))]
+    assert {row.sku for row in recovery.rows.lots} == {"tea"}
+    assert [(row.line, row.sku, row.requested, row.quantity) for row in recovery.rows.lines] == [
+        (0, "tea", 2, 2), (1, "jam", 6, 0),
+    ]  # fmt: skip
+    assert "noted" in [entry.key for entry in recovery.recent_keys]
+    assert digest(fresh.state) == {**before, "seq": recovery.heads[0].seq}
+
+
 async def test_resting_stocks_that_will_expire_are_named_with_the_earliest_time(keeper: Make) -> None:
     one = keeper()
     await one.take_over()

@@ -13,11 +13,13 @@ from engine.commands import (
     Command,
     CountStock,
     ExtendReservation,
+    NoteRequest,
     PickReservation,
     ReceiveStock,
     ReserveLine,
     ReserveStock,
     ReserveTentatively,
+    ReserveTogether,
 )
 from engine.limits import LINES_MAX, QUANTITY_MAX
 from tests.component.actors.world import number_of, view_of, world
@@ -25,6 +27,7 @@ from tests.component.actors.world import number_of, view_of, world
 LONG = "x" * (TEXT_MAX + 1)
 LINE = ReserveLine("LON", "TEA", 1)
 RECEIVE = ReceiveStock("LON", "TEA", "A", 1)
+TOGETHER = ReserveTogether("attempt", 1, (), (LINE,))
 
 
 @pytest.mark.parametrize(
@@ -53,6 +56,10 @@ RECEIVE = ReceiveStock("LON", "TEA", "A", 1)
         ReserveStock((LINE._replace(strategy="best"),)),
         ReserveTentatively("attempt", 0, 1, ()),
         ReserveTentatively("attempt", 0, 1, (LINE._replace(quantity=-5),)),
+        TOGETHER._replace(missing=(LINE._replace(sku="\0"),)),
+        TOGETHER._replace(missing=(LINE._replace(quantity=-5),)),
+        TOGETHER._replace(missing=(LINE,) * (LINES_MAX + 1)),
+        NoteRequest(-1),
         AdjustStock("LON", "TEA", "A", -QUANTITY_MAX - 1),
         CountStock("LON", "TEA", "A", -1),
         ExtendReservation(1, 1, -1),

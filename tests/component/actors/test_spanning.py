@@ -344,25 +344,27 @@ async def test_what_happened_and_cannot_be_shown_is_unknown(monkeypatch: pytest.
     async with world() as w:
         await fill(w)
         public_id = view_of(await reserve(w, lines_of(4), "all"))["id"]
-        query, asked = w.gateway.query, []
+        submit = w.gateway.submit
 
-        def cut(partition: int, command: Query) -> asyncio.Future[Outcome]:
-            asked.append(partition)
-            if len(asked) <= len(SKUS):
-                return query(partition, command)
-            lost: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-            lost.set_exception(Unavailable())
-            return lost
+        def lost(*_: object) -> asyncio.Future[Outcome]:
+            unanswered: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+            unanswered.set_exception(Unavailable())
+            return unanswered
 
-        monkeypatch.setattr(w.gateway, "query", cut)
+        def cut(partition: int, command: Command, key: str) -> asyncio.Future[Outcome]:
+            is_elsewhere = getattr(command, "is_share", False) and partition != number_of(SKUS[1])
+            return lost() if is_elsewhere else submit(partition, command, key)
+
+        monkeypatch.setattr(w.gateway, "submit", cut)
         with pytest.raises(OutcomeUnknown):
-            await pick(w, public_id, "p")
-        with pytest.raises(OutcomeUnknown):
-            await reserve(w, lines_of(4), "all")
+            await pick(w, public_id, "p", sku=SKUS[1])
         monkeypatch.undo()
-        again = await pick(w, public_id, "p")
+        again = await pick(w, public_id, "p", sku=SKUS[1])
         assert isinstance(again, Answered)
         assert again.replayed
+        monkeypatch.setattr(w.gateway, "query", lost)
+        with pytest.raises(OutcomeUnknown):
+            await reserve(w, lines_of(4), "all")
 
 
 async def test_a_repeat_of_a_pick_of_several_takes_nothing_more() -> None:

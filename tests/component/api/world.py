@@ -152,20 +152,10 @@ class Reply:
         return self.body.get("code") if self.status >= 400 else None
 
 
-class World:
-    """An API with its storage, asked by raw ASGI calls as a server makes them."""
+class Caller:
+    """Asks an API by raw ASGI calls as a server makes them."""
 
-    def __init__(self, body_bytes_max: int = 8 * 1024 * 1024, body_s_max: float = 30.0) -> None:
-        self.database = MemoryDatabase(PARTITIONS)
-        self.gateway = InProcessGateway(self.database)
-        self.ledger = MemoryLedger(self.database)
-        self.app = create_app(
-            self.gateway,
-            SpanningReservations(self.gateway, lambda: self.gateway.now_ms),
-            self.ledger,
-            MemoryReadModel(self.database),
-            ApiOptions(tokens=(TOKEN,), body_bytes_max=body_bytes_max, body_s_max=body_s_max),
-        )
+    app: Any
 
     async def ask(
         self,
@@ -221,6 +211,22 @@ class World:
 
     async def post(self, target: str, body: Any = None, **more: Any) -> Reply:
         return await self.ask("POST", target, body, **more)
+
+
+class World(Caller):
+    """An API with its storage."""
+
+    def __init__(self, body_bytes_max: int = 8 * 1024 * 1024, body_s_max: float = 30.0) -> None:
+        self.database = MemoryDatabase(PARTITIONS)
+        self.gateway = InProcessGateway(self.database)
+        self.ledger = MemoryLedger(self.database)
+        self.app = create_app(
+            self.gateway,
+            SpanningReservations(self.gateway, lambda: self.gateway.now_ms),
+            self.ledger,
+            MemoryReadModel(self.database),
+            ApiOptions(tokens=(TOKEN,), body_bytes_max=body_bytes_max, body_s_max=body_s_max),
+        )
 
     async def stocked(self, quantity: int = 10, **more: Any) -> dict[str, Any]:
         body = {"site": "berlin", "sku": "apple", "location": "A-1", "quantity": quantity, **more}

@@ -67,6 +67,24 @@ def test_migrating_again_changes_nothing(empty_postgres_url: str) -> None:
     assert asyncio.run(_schema(empty_postgres_url)) == before
 
 
+def test_a_database_of_an_earlier_program_is_upgraded_with_what_it_holds(
+    empty_postgres_url: str, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(migrate_module, "HEAD", "0001")
+        assert migrate(empty_postgres_url, 4) == 4
+    note = (
+        "INSERT INTO ledger (partition, seq, at_ms, kind, span, quantity, on_hand, reserved, held)"
+        " VALUES (1, {}, 1, '{}', 1, 0, 0, 0, 0)"
+    )
+    asyncio.run(_execute(empty_postgres_url, note.format(1, "partition_claimed")))
+    with pytest.raises(asyncpg.CheckViolationError):
+        asyncio.run(_execute(empty_postgres_url, note.format(2, "request_noted")))
+    assert migrate(empty_postgres_url) == 4
+    asyncio.run(_execute(empty_postgres_url, note.format(2, "request_noted")))
+    assert asyncio.run(_schema(empty_postgres_url)) == asyncio.run(_schema(postgres_url))
+
+
 def test_the_number_of_partitions_is_fixed_at_creation(empty_postgres_url: str) -> None:
     assert migrate(empty_postgres_url) == 256
     with pytest.raises(UnsafeDatabase, match="256 partitions and cannot have 16"):

@@ -1,6 +1,7 @@
 """The replay against the whole API with memory storage, and a server that fails as servers do."""
 
 import asyncio
+import json
 import random
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -192,6 +193,29 @@ async def test_stock_that_somebody_else_moves_at_the_site_is_a_difference(tmp_pa
     report = await replayed(world, sales)
     assert report.differences == ["A: other -1 instead of 0, on hand 1 instead of 2"]
     assert not report.is_reconciled
+
+
+async def test_what_has_no_lasting_result_is_sent_again_as_a_batch_of_its_own() -> None:
+    world = World()
+    inner = httpx.ASGITransport(world.app)
+    receipts = [
+        {"op": "receive", "key": f"r{number}", "site": "s", "sku": "tea", "location": "A", "quantity": number}
+        for number in (1, 2, 3)
+    ]
+
+    class Busy(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            answer = await inner.handle_async_request(request)
+            results = json.loads(await answer.aread())["results"]
+            if len(results) == 3:
+                results[1] = {"status": 504, "detail": "it may have happened"}
+            return httpx.Response(200, json={"results": results})
+
+    async with Client(URL, TOKEN, transport=Busy()) as client:
+        results = await client.batch(receipts)
+    assert [result["status"] for result in results] == [201, 201, 201]
+    assert [result.get("replayed") for result in results] == [None, True, None]
+    assert world.balance() == [(6, 0, 0)]
 
 
 async def test_a_server_that_is_away_is_told_with_how_long_it_was_waited_for() -> None:

@@ -7,7 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.limits import PARTITIONS_MAX
-from engine.partitioning import ReservationAddress, partition_of, reservation_address, reservation_id
+from engine.partitioning import (
+    ReservationAddress,
+    partition_of,
+    partition_of_key,
+    reservation_address,
+    reservation_id,
+)
 from tests.unit.engine.desk import NOON_MS
 
 
@@ -23,6 +29,15 @@ def test_a_sku_lies_in_the_same_partition_for_ever(
     site: str, sku: str, partitions: int, expected: int
 ) -> None:
     assert partition_of(site, sku, partitions) == expected
+
+
+@pytest.mark.parametrize("key, partitions, expected", [
+    ("k1", 256, 32),
+    ("order-1001", 256, 167),
+    ("k1", 16, 0),
+])  # fmt: skip
+def test_a_key_is_noted_in_the_same_partition_for_ever(key: str, partitions: int, expected: int) -> None:
+    assert partition_of_key(key, partitions) == expected
 
 
 def test_site_and_sku_are_told_apart() -> None:

@@ -7,6 +7,7 @@ from engine.commands import (
     ConfirmReservation,
     ExtendReservation,
     MoveStock,
+    NoteRequest,
     PickReservation,
     ReleaseReservation,
     ReserveTentatively,
@@ -17,7 +18,8 @@ from engine.entries import Kind
 from engine.images import capture, restore
 from engine.refusals import Refusal
 from engine.state import Partition, Reservation
-from tests.unit.engine.desk import NOON_MS, SITE, SKU, Desk, named, reserve_line
+from engine.touching import stock_keys
+from tests.unit.engine.desk import NOON_MS, SITE, SKU, Desk, everything, named, replayed, reserve_line
 
 DEADLINE_MS = NOON_MS + 5_000
 HOME = 3
@@ -217,3 +219,72 @@ def test_tentative_shares_and_decisions_survive_recovery(desk: Desk, share: Rese
     assert desk.partition.attempts == original.attempts
     assert desk.partition.reservations[share.number].home == (HOME, 21)
     assert desk.partition.reservations[3].parts == ((7, 12, NOON_MS),)
+
+
+def test_a_request_of_many_operations_takes_its_key_and_changes_nothing(desk: Desk) -> None:
+    desk.receive(5)
+    before = everything(desk.partition)
+    (entry,) = desk.do(NoteRequest(99), key="k1")
+    assert (entry.kind, entry.key, entry.fingerprint, entry.span) == (Kind.REQUEST_NOTED, "k1", 7, 1)
+    assert (entry.sku, entry.quantity, entry.reservation) == (None, 0, None)
+    assert everything(desk.partition) == {**before, "seq": entry.seq, "at_ms": entry.at_ms}
+    assert desk.ask(NoteRequest(99)) == {}
+
+
+@pytest.mark.parametrize("change", [PickReservation, ReleaseReservation])
+def test_home_notes_a_change_of_the_whole_and_changes_nothing(
+    desk: Desk, change: type[PickReservation] | type[ReleaseReservation]
+) -> None:
+    desk.receive(5)
+    desk.do(together(2, ttl_s=60))
+    reservation = desk.partition.reservations[2]
+    command = change(*named(reservation))
+    (entry,) = desk.do(command, key="k1")
+    assert (entry.kind, entry.key, entry.reservation) == (Kind.REQUEST_NOTED, "k1", 2)
+    assert (reservation.open, reservation.expires_at_ms) == (2, NOON_MS + 60_000)
+    assert desk.ask(command)["parts"] == ((7, 12, NOON_MS),)
+    desk.do(change(*named(reservation), is_share=True))
+    assert desk.ask(command)["state"] in ("picked", "released")
+
+
+def test_home_notes_an_extension_of_the_whole_and_keeps_its_end(desk: Desk) -> None:
+    desk.receive(5)
+    desk.do(together(2, ttl_s=60))
+    reservation = desk.partition.reservations[2]
+    (entry,) = desk.do(ExtendReservation(*named(reservation), 900))
+    assert (entry.kind, reservation.expires_at_ms) == (Kind.REQUEST_NOTED, NOON_MS + 60_000)
+
+
+def test_a_share_notes_a_change_of_another_shares_sku(desk: Desk, share: Reservation) -> None:
+    desk.do(ConfirmReservation(*named(share), 21))
+    command = PickReservation(*named(share), 1, "jam", is_share=True)
+    (entry,) = desk.do(command, key="k1 0")
+    assert (entry.kind, entry.key, entry.reservation) == (Kind.REQUEST_NOTED, "k1 0", share.number)
+    assert desk.ask(command)["lines"][0]["allocations"][0]["open"] == 3
+    desk.do(PickReservation(*named(share), is_share=True))
+    assert desk.code(command) == Refusal.RESERVATION_RESOLVED
+
+
+def test_a_reservation_of_one_partition_refuses_a_sku_that_it_does_not_have(desk: Desk) -> None:
+    desk.receive(5)
+    reservation = desk.reserve(2)
+    assert desk.code(PickReservation(*named(reservation), None, "jam")) == Refusal.SKU_NOT_RESERVED
+
+
+def test_lines_that_found_nothing_elsewhere_are_shown_at_home(desk: Desk) -> None:
+    desk.receive(1)
+    missing = (reserve_line(3, index=0, sku="jam"), reserve_line(4, index=2, sku="jam"))
+    command = together(2, partial=True)._replace(missing=missing)
+    answer = desk.ask(command)
+    lines = [(line["line"], line["sku"], line["requested"], line["quantity"]) for line in answer["lines"]]
+    assert lines == [(0, "jam", 7, 0), (1, SKU, 2, 1)]
+    reservation = desk.partition.reservations[2]
+    assert everything(replayed(desk.ledger)) == everything(desk.partition)
+    touched = set(stock_keys(desk.partition, ReleaseReservation(*named(reservation), is_share=True)))
+    assert touched == {(SITE, SKU)}
+    assert (SITE, "jam") not in desk.partition.stocks
+
+
+def test_missing_lines_hold_nothing_by_themselves(desk: Desk) -> None:
+    command = together(2, partial=True)._replace(parts=(), missing=(reserve_line(3, index=0, sku="jam"),))
+    assert desk.code(command) == Refusal.INSUFFICIENT_STOCK
