@@ -34,6 +34,8 @@ _decoders: dict[str, msgspec.msgpack.Decoder[Any]] = {
     name: msgspec.msgpack.Decoder(type_) for name, type_ in {**OPERATIONS, **QUERIES}.items()
 }
 _view_decoder = msgspec.msgpack.Decoder()
+_HASHES = {name: hashlib.blake2b(digest_size=8, key=name.encode()) for name in _decoders}
+"""Hashes that have taken in an operation's name: a copy and the rest take half the time of a new one."""
 
 encode = _encoder.encode
 """Encode a value as MessagePack."""
@@ -61,8 +63,9 @@ def fingerprint_of(command: Command | Query, name: str, fields: msgspec.Raw) -> 
     """Return a 63-bit hash of a command's body, to tell a repeat from a key that is used again."""
     if type(command) is ReserveTogether:
         return command.fingerprint
-    digest = hashlib.blake2b(fields, digest_size=8, key=name.encode()).digest()
-    return int.from_bytes(digest, "big") >> 1
+    hash_ = _HASHES[name].copy()
+    hash_.update(fields)
+    return int.from_bytes(hash_.digest(), "big") >> 1
 
 
 def frame(payload: bytes) -> bytes:
