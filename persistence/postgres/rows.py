@@ -87,6 +87,13 @@ async def read_stocks(
     return Rows(list(map(LotRow._make, lots)), reservations.reservations, reservations.lines)
 
 
+async def read_lots(connection: Connection, stocks: Iterable[StockKey]) -> list[LotRow]:
+    """Return the rows of stocks' lots."""
+    wanted = list(stocks)
+    rows = await connection.fetch(_LOTS, [site for site, _ in wanted], [sku for _, sku in wanted])
+    return list(map(LotRow._make, rows))
+
+
 async def read_reservations(connection: Connection, numbers: Iterable[Number]) -> Rows:
     """Return the rows of reservations with all their lines, and no lots."""
     wanted = sorted(numbers)

@@ -152,6 +152,25 @@ def _joined(first: Rows, second: Rows) -> Rows:
     )
 
 
+async def test_the_lots_of_stocks_come_without_their_reservations(keeper: Make) -> None:
+    one, other = keeper(1), keeper(2)
+    await one.take_over()
+    await other.take_over()
+    await one.receive(9, "tea", "B-2")
+    await one.receive(3, "tea")
+    await one.receive(9, "milk")
+    await one.reserve(("tea", 2))
+    await other.receive(5, "coffee")
+    await one.save()
+    await other.save()
+    rows = await one.snapshots.lots([("LDN", "tea"), ("LDN", "coffee"), ("LDN", "honey")])
+    assert sorted((lot.partition, lot.sku, lot.location, lot.on_hand, lot.reserved) for lot in rows) == [
+        (1, "tea", "A-1", 3, 0),
+        (1, "tea", "B-2", 9, 2),
+        (2, "coffee", "A-1", 5, 0),
+    ]
+
+
 async def test_a_reservation_is_found_by_number_even_when_it_is_over(keeper: Make) -> None:
     one = keeper()
     await one.take_over()
