@@ -44,7 +44,7 @@ class UnsafeDatabase(Fault):
 
 
 SUMMED_MAX = 1_000
-"""Entries that `Ledger.sums` adds up at once: 5 ms of a database's time, and no sum that 64 bits do not hold."""
+"""Entries that `Ledger.sums` adds up at once: 6 ms of a database's time, and sums that 64 bits hold."""
 
 
 class LotSum(NamedTuple):
@@ -111,7 +111,7 @@ class Ledger(Protocol):
         """Return, for each lot in each bin of a SKU, its last entry at or before a sequence number."""
 
     async def sums(self, partition: int, after_seq: int, until_seq: int) -> list[LotSum]:
-        """Add up the entries of a partition from `after_seq + 1` to `until_seq`, for each lot that they change.
+        """Add up the entries of a partition from `after_seq + 1` to `until_seq`, lot by lot.
 
         At most `SUMMED_MAX` entries at once.
         """

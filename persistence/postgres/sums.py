@@ -38,7 +38,9 @@ FROM (
                CASE WHEN reservation IS NULL THEN 0 ELSE units * {_effect(1)} END AS reserved_by,
                units * {_effect(2)} AS held_by
         FROM ledger
-        CROSS JOIN LATERAL (SELECT least(greatest(quantity, -{QUANTITY_MAX}), {QUANTITY_MAX}) AS units) AS bounded
+        CROSS JOIN LATERAL (
+            SELECT least(greatest(quantity, -{QUANTITY_MAX}), {QUANTITY_MAX}) AS units
+        ) AS bounded
         WHERE partition = $1 AND seq > $2 AND seq <= $3 AND sku IS NOT NULL
     ) AS change
     WINDOW upto AS (PARTITION BY site, sku, location, lot ORDER BY seq)
@@ -50,4 +52,4 @@ GROUP BY site, sku, location, lot
 async def read_sums(connection: Connection, partition: int, after_seq: int, until_seq: int) -> list[LotSum]:
     """Return what a stretch of the ledger adds up to, lot by lot."""
     rows = await connection.fetch(_SUMS, partition, after_seq, until_seq)
-    return [LotSum(*row[:8], row[8:11], row[11:14]) for row in rows]
+    return [LotSum._make((*row[:8], row[8:11], row[11:14])) for row in rows]
