@@ -202,7 +202,10 @@ async def test_a_snapshot_waits_for_its_batch() -> None:
             asked = asyncio.ensure_future(w.receive("TEA", 1))
             await until(lambda: w.ledgers[0].gate.waiting == 1)
             flushing = asyncio.ensure_future(w.hosts[0].snapshotter.flush())
-            await asyncio.sleep(0.02)
+            owned = w.hosts[0].host.owned[number_of("TEA")]
+            await until(lambda: not owned.dirty and owned.image is None)  # It is captured.
+            for _ in range(50):
+                await asyncio.sleep(0)
             assert tables.snapshot_seq == 0
         await asyncio.gather(asked, flushing)
         assert tables.snapshot_seq == len(tables.ledger)
