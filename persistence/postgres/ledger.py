@@ -17,14 +17,7 @@ import asyncpg
 
 from engine.commands import StockKey
 from engine.entries import Entry, Kind
-from persistence.ports import (
-    SUMMED_MAX,
-    KeysTaken,
-    LotSum,
-    OutcomeUnknown,
-    PartitionsLost,
-    Unavailable,
-)
+from persistence.ports import KeysTaken, LotSum, OutcomeUnknown, PartitionsLost, Unavailable
 from persistence.postgres.faults import LOST, is_ours, is_rolled_back, repeatable
 from persistence.postgres.sessions import Connection, Sessions
 from persistence.postgres.sums import read_sums
@@ -214,7 +207,6 @@ class PostgresLedger:
 
     async def sums(self, partition: int, after_seq: int, until_seq: int) -> list[LotSum]:
         """See `Ledger.sums`."""
-        assert until_seq - after_seq <= SUMMED_MAX, "too many entries to be added up at once"
         async with self._sessions.session() as connection:
             return await read_sums(connection, partition, after_seq, until_seq)
 

@@ -8,7 +8,7 @@ and what the rows say of themselves can be held against it.
 
 from engine.entries import EFFECTS
 from engine.limits import QUANTITY_MAX
-from persistence.ports import LotSum
+from persistence.ports import SUMMED_MAX, LotSum
 from persistence.postgres.sessions import Connection
 
 
@@ -51,5 +51,6 @@ GROUP BY site, sku, location, lot
 
 async def read_sums(connection: Connection, partition: int, after_seq: int, until_seq: int) -> list[LotSum]:
     """Return what a stretch of the ledger adds up to, lot by lot."""
+    assert until_seq - after_seq <= SUMMED_MAX, "too many entries to be added up at once"
     rows = await connection.fetch(_SUMS, partition, after_seq, until_seq)
     return [LotSum._make((*row[:8], row[8:11], row[11:14])) for row in rows]
