@@ -39,7 +39,7 @@ _STINT_S = 0.02
 """Work after which there is a rest."""
 _REST = 20
 """Rests are so many times as long as the work before: a twentieth of the time at most."""
-_BUSY_REST = 100
+_BUSY_REST = 50
 _BUSY_IN_FLIGHT = 64
 """Requests in flight from which on a host is busy."""
 _COMPARED_MAX = 1_000
@@ -96,7 +96,7 @@ class Auditor:
         gauges = self._host.gauges
         self._found = self._logged = 0
         self._began_s = perf_counter()
-        is_whole = True
+        is_whole = bool(self._host.owned)
         for owned in list(self._host.owned.values()):
             try:
                 await self._audit(owned)

@@ -150,4 +150,4 @@ async def test_it_rests_in_proportion_to_its_work_and_longer_on_a_busy_host() ->
         await auditor._pace(0.02)
         host.in_flight -= 64
         host.sleep = real
-        assert rests == [pytest.approx(0.6), pytest.approx(2.0)]
+        assert rests == [pytest.approx(0.6), pytest.approx(1.0)]
