@@ -15,23 +15,19 @@ host is busy they get a share of its time and no more: each message then shows m
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import msgspec
 import structlog
 
-from actors.backlog import BinKey, ChangedBins, Track
-from actors.frames import encode
-from actors.queries import ReadBin
-from actors.requests import Request, Status
-from engine.entries import Entry
-from persistence.nats.subjects import ledger_subject, stock_subject
+from actors.backlog import ChangedBins, Track
+from actors.messages import ledger_messages, stock_messages
 from persistence.ports import Cursors, Message, Streams, Unavailable
 
 if TYPE_CHECKING:
     from actors.committer import Batch
     from actors.host import Host
     from actors.owned import OwnedPartition
+    from engine.entries import Entry
 
 _log = structlog.get_logger()
 
@@ -40,8 +36,6 @@ _ENTRIES_PER_ROUND = 4_000
 _ENTRIES_PER_TURN = 100
 _MESSAGES_PER_TURN = 64
 """What is done before others get a turn of the loop: about a millisecond's worth."""
-_MESSAGE_BYTES_MAX = 512 * 1024
-"""Half of what a NATS server takes by default."""
 _BINS_PER_ROUND = 64
 _BUFFER_ENTRIES_MAX = 100_000
 """Committed entries kept for the courier; beyond it they are read from the ledger again."""
@@ -250,28 +244,13 @@ class Courier:
             return 0.0
         self._bins_on_their_way = len(taken)
         try:
-            await self._publish(await self._stock_messages(list(taken)))
+            await self._publish(await stock_messages(self._host, list(taken)))
         except BaseException:
             self._bins.put_back(taken)
             raise
         finally:
             self._bins_on_their_way = 0
         return len(taken) * _S_PER_BIN
-
-    async def _stock_messages(self, bins: list[BinKey]) -> list[Message]:
-        """Return the bins' states as of now, each committed; lost partitions' are left out."""
-        collector = _Collector(len(bins))
-        requests = [
-            Request(collector, index, number, "read_bin", ReadBin(site, sku, location))
-            for index, (number, site, sku, location) in enumerate(bins)
-        ]
-        self._host.receive(requests, is_internal=True)
-        await collector.done
-        return [
-            Message(stock_subject(*bins[request.id][1:]), request.encoded)
-            for request in collector.requests
-            if request.status == Status.ANSWERED
-        ]
 
     # Cursors
 
@@ -292,37 +271,3 @@ class Courier:
         except Unavailable:
             return
         self._saved.update(moved)
-
-
-class _Collector:
-    """Gathers the answers to reads."""
-
-    def __init__(self, expected: int) -> None:
-        self.requests: list[Request] = []
-        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._expected = expected
-
-    def reply(self, request: Request) -> None:
-        """Take an ended read."""
-        self.requests.append(request)
-        if len(self.requests) == self._expected and not self.done.done():
-            self.done.set_result(None)
-
-
-_EntryMap = msgspec.defstruct("_EntryMap", [(name, Any) for name in Entry._fields])
-"""An entry that is encoded with its fields' names: a third of the time of a dict."""
-
-
-def ledger_messages(partition: int, entries: list[Entry]) -> list[Message]:
-    """Return the messages of the `LEDGER` stream that carry consecutive entries: one, unless too large."""
-    payload: dict[str, Any] = {
-        "partition": partition,
-        "first_seq": entries[0].seq,
-        "last_seq": entries[-1].seq,
-        "entries": [_EntryMap(*entry) for entry in entries],
-    }
-    encoded = encode(payload)
-    if len(encoded) > _MESSAGE_BYTES_MAX and len(entries) > 1:
-        middle = len(entries) // 2
-        return ledger_messages(partition, entries[:middle]) + ledger_messages(partition, entries[middle:])
-    return [Message(ledger_subject(partition), encoded, f"{partition}:{entries[-1].seq}")]

@@ -40,6 +40,7 @@ class Gauges:
         self.rewinds = 0
         self.drift = 0
         self.audits = 0
+        self.audit_rounds = 0
 
     def commit(self, entries: int, seconds: float) -> None:
         """Count a commit of that many entries that took that long."""
@@ -57,4 +58,5 @@ class Gauges:
             "rewinds": self.rewinds,
             "drift": self.drift,
             "audits": self.audits,
+            "audit_rounds": self.audit_rounds,
         }

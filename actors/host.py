@@ -91,7 +91,6 @@ class Host:
         self.doubts = Doubts(self)
         self.in_flight = 0
         self.is_stopping = False
-        self.on_closing: list[Callable[[Batch], None]] = []
         self.on_committed: list[Callable[[Batch], None]] = []
         self.on_owned: list[Callable[[OwnedPartition], None]] = []
         self._looking_back = asyncio.Semaphore(_LOOKING_BACK_MAX)
@@ -171,6 +170,8 @@ class Host:
 
     def _record(self, owned: OwnedPartition, entries: list[Entry]) -> None:
         state = owned.state
+        if owned.image is not None:
+            owned.image.before(entries)
         for entry in entries:
             apply(state, entry)
         owned.note(entries)
@@ -252,8 +253,6 @@ class Host:
     def closing(self, batch: Batch) -> None:
         """The open batch is closed: the state is what it will be when the batch is durable."""
         self._closed = batch
-        for listener in self.on_closing:
-            listener(batch)
 
     def committed(self, batch: Batch) -> None:
         """Let the answers of a durable batch go."""

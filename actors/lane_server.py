@@ -40,8 +40,8 @@ _WRITE_BUFFER_MAX = 64 * 1024 * 1024
 """Bytes that a caller may leave unread before its lane is cut."""
 
 _SLICE = 16
-"""Requests decided in one turn of the loop, about 0.2 ms. Each commit needs several turns: with long slices it
-waits for them, with short ones it takes few along."""
+"""Requests decided in one turn of the loop, about 0.2 ms. Each commit needs several turns: with long slices
+it waits for them, with short ones it takes few along."""
 
 _HELLO_S_MAX = 5.0
 """How long a lane may stay silent before its hello."""

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Iterable
 
+from actors.image import Image
 from actors.requests import Request
 from engine.apply import mark_due
 from engine.commands import StockKey
@@ -20,6 +21,7 @@ class OwnedPartition:
         "dirty_reservations",
         "dirty_stocks",
         "epoch",
+        "image",
         "is_activating",
         "is_ready",
         "queue",
@@ -41,6 +43,8 @@ class OwnedPartition:
         """The last entry that is durable; the state may be ahead of it."""
         self.dirty_stocks: set[StockKey] = set()
         self.dirty_reservations: set[int] = set()
+        self.image: Image | None = None
+        """What the next snapshot writes, while it is being captured."""
         self.visitors: set[int] = set()
         """Reservations that need not stay active once they are resolved and written."""
 

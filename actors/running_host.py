@@ -131,6 +131,7 @@ class RunningHost:
             "courier_lag": self.courier.lag,
             "drift": host.gauges.drift,
             "audits": host.gauges.audits,
+            "audit_rounds": host.gauges.audit_rounds,
             "recovery_ms": host.gauges.recovery_ms,
             "metrics": host.gauges.plain(),
         }

@@ -5,6 +5,7 @@ own. A standby host is kept started and empty, so that a dead one is replaced wi
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Protocol, cast
 
@@ -18,6 +19,7 @@ _log = structlog.get_logger()
 _PING_S = 0.5
 _SUSPECT_S = 4.0
 """A host that does not answer for so long is replaced; one whose lane breaks, at once."""
+_SPARE_PING_S = 5.0
 _TAKE_TIMEOUT_S = 30.0
 _RETRY_S = 0.1
 _RETRY_S_MAX = 1.0
@@ -82,16 +84,24 @@ class Supervisor:
         self.places = [Place(index, list(range(index, partitions, hosts))) for index in range(hosts)]
         self._standbys = standbys
         self._spare: list[HostProcess] = []
+        """Hosts that are started and own nothing, oldest first."""
+        self._came = asyncio.Event()
+        """Set when there is one more of them."""
+        self._waiting = 0
+        """Places that have no host."""
+        self._launches: set[asyncio.Task[None]] = set()
         self._launched = 0
+        self._launch_retry_s = _RETRY_S
+        self._is_stopping = False
         self._tasks: list[asyncio.Task[None]] = []
         self._kills: set[asyncio.Task[None]] = set()
-        self._spare_wanted = asyncio.Event()
+        self._look_at_spares = asyncio.Event()
         self._serving = asyncio.Event()
 
     async def start(self) -> None:
         """Start to keep every place served. Returns at once; see `serving`."""
         self._tasks = [asyncio.create_task(self._keep(place)) for place in self.places]
-        self._tasks.append(asyncio.create_task(self._keep_spares()))
+        self._tasks.append(asyncio.create_task(self._watch_spares()))
 
     async def serving(self) -> None:
         """Wait until every place is served."""
@@ -99,9 +109,10 @@ class Supervisor:
 
     async def stop(self) -> None:
         """Stop all hosts in order: each answers what is in flight and writes its snapshots."""
-        for task in self._tasks:
+        self._is_stopping = True
+        for task in [*self._tasks, *self._launches]:
             task.cancel()
-        await asyncio.gather(*self._tasks, *self._kills, return_exceptions=True)
+        await asyncio.gather(*self._tasks, *self._launches, *self._kills, return_exceptions=True)
         processes = [place.process for place in self.places if place.process is not None]
         await asyncio.gather(*(self._launcher.stop(process) for process in [*processes, *self._spare]))
 
@@ -120,7 +131,7 @@ class Supervisor:
                 if all(other.is_serving for other in self.places):
                     self._serving.set()
                 _log.info("place_served", place=place.number, host=place.process.name)
-                self._spare_wanted.set()
+                self._launch_missing()
                 await self._watch(place.process, place)
                 _log.warning("host_lost", place=place.number, host=place.process.name)
             except Unavailable as fault:
@@ -155,36 +166,67 @@ class Supervisor:
                 return
 
     async def _next_process(self) -> HostProcess:
-        if self._spare:
+        """Return a host that is ready, or else the first that will be: one may be on its way as a standby."""
+        self._waiting += 1
+        try:
+            while not self._spare:
+                self._launch_missing()
+                self._came.clear()
+                await self._came.wait()
             return self._spare.pop(0)
-        return await self._launch()
+        finally:
+            self._waiting -= 1
 
-    async def _launch(self) -> HostProcess:
-        self._launched += 1
-        return await self._launcher.launch(f"host-{self._launched}")
+    def _launch_missing(self) -> None:
+        """Launch a host for every place that waits for one, and the standbys.
 
-    async def _keep_spares(self) -> None:
-        """Keep standbys ready, once every place is served."""
-        await self.serving()
+        Standbys are launched with the first hosts, so that the first to die finds one. Later they wait until
+        every place is served: starting one takes two seconds of a core that a recovery needs.
+        """
+        is_time = not self._serving.is_set() or all(place.is_serving for place in self.places)
+        wanted = self._waiting + (self._standbys if is_time else 0)
+        for _ in range(wanted - len(self._spare) - len(self._launches)):
+            self._launched += 1
+            launch = asyncio.create_task(self._launch(f"host-{self._launched}"))
+            self._launches.add(launch)
+            launch.add_done_callback(self._launch_ended)
+
+    def _launch_ended(self, launch: asyncio.Task[None]) -> None:
+        self._launches.discard(launch)
+        if not self._is_stopping:
+            self._launch_missing()
+
+    async def _launch(self, name: str) -> None:
+        try:
+            process = await self._launcher.launch(name)
+        except Unavailable as fault:
+            _log.warning("launch_waits", host=name, fault=str(fault))
+            await self._sleep(self._launch_retry_s)
+            self._launch_retry_s = min(self._launch_retry_s * 2, _RETRY_S_MAX)
+        except Exception as fault:  # noqa: BLE001 - nobody else would start one
+            _log.error("supervisor_failed", exc_info=fault)
+            await self._sleep(_RETRY_S_MAX)
+        else:
+            self._launch_retry_s = _RETRY_S
+            self._spare.append(process)
+            self._came.set()
+            self._changed(self.processes())
+
+    async def _watch_spares(self) -> None:
+        """Replace standbys that do not answer any more."""
         while True:
             try:
                 for spare in list(self._spare):
                     if not await self._answers(spare) and spare in self._spare:
                         self._spare.remove(spare)
+                        self._launch_missing()
                         await self._launcher.kill(spare)
-                while len(self._spare) < self._standbys:
-                    self._spare.append(await self._launch())
-                    self._changed(self.processes())
-            except Unavailable as fault:
-                _log.warning("standby_waits", fault=str(fault))
-            except Exception as fault:  # noqa: BLE001 - nobody else would start one
+            except Exception as fault:  # noqa: BLE001 - nobody else would look
                 _log.error("supervisor_failed", exc_info=fault)
-            self._spare_wanted.clear()
-            try:
-                async with asyncio.timeout(5.0):
-                    await self._spare_wanted.wait()
-            except TimeoutError:
-                continue
+            self._look_at_spares.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_SPARE_PING_S):
+                    await self._look_at_spares.wait()
 
     async def _answers(self, process: HostProcess) -> bool:
         return await self._owned_by(process) is not None

@@ -32,8 +32,9 @@ HOST_METRICS = {
     "active_reservations": ("binkeeper_active_reservations", "reservations active in memory"),
     "courier_lag": ("binkeeper_courier_lag", "ledger entries committed and not yet broadcast"),
     "recovery_ms": ("binkeeper_recovery_ms", "time that the last recovery took"),
-    "drift": ("binkeeper_drift", "units by which memory and ledger differ: 0"),
-    "audits": ("binkeeper_audits", "comparisons of memory with the ledger"),
+    "drift": ("binkeeper_drift", "units by which memory, snapshot and ledger differ: 0"),
+    "audits": ("binkeeper_audits", "SKUs compared with the sum of the ledger"),
+    "audit_rounds": ("binkeeper_audit_rounds", "times that all a host owns was compared"),
     "snapshots": ("binkeeper_snapshots", "snapshots written"),
     "rewinds": ("binkeeper_rewinds", "times that a host gave its state up and recovered"),
     "active_stocks": ("binkeeper_active_stocks", "SKUs active in memory"),
@@ -41,7 +42,7 @@ HOST_METRICS = {
     "ready": ("binkeeper_partitions_ready", "partitions that a host owns and serves"),
 }
 """What a host may say of itself: its key there, the metric's name, and what it means."""
-_COUNTERS = frozenset({"audits", "snapshots", "rewinds"})
+_COUNTERS = frozenset({"audits", "audit_rounds", "snapshots", "rewinds"})
 
 
 def exposition(meters: Meters, hosts: Sequence[dict[str, Any]], accept: str) -> tuple[bytes, str]:

@@ -4,21 +4,18 @@ It holds no stock and answers no request. Ray, which takes longest, boots while 
 """
 
 import asyncio
-import contextlib
 import os
 import re
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
-import psutil
 from pydantic import SecretStr
 from rich.console import Console
-from rich.markup import escape
 
 from binkeeper.child import ChildSpec
 from binkeeper.demo import load_demo
@@ -29,6 +26,7 @@ from binkeeper.home import Home
 from binkeeper.kept import Event, Kept, Program, ThreadedServer
 from binkeeper.orphans import adopt_orphans, end_leftovers, end_orphans
 from binkeeper.ports import why_not_free
+from binkeeper.roster import Roster
 from binkeeper.settings import Settings
 from binkeeper.stages import Stages
 
@@ -82,11 +80,9 @@ class Launcher:
         self._stages = stages
         self._programs = programs
         self._kept: list[Kept] = []
-        self._reported: list[dict[str, Any]] = []
+        self._roster = Roster(home, self._kept, stages.say)
         self._ray_address: str | None = None
         self._is_run_written = False
-        self._unwritten: str | None = None
-        """Why the home's files could not be written the last time."""
         self._stop_asked = asyncio.Event()
 
     async def run(self, *, demo: bool) -> None:
@@ -134,7 +130,7 @@ class Launcher:
         self._stages.begin("api", "starting")
         await api.begin()
         await _all_of(self._ready(supervisor), self._ready(api))
-        self._list_processes()
+        self._roster.write()
         try:
             self._write_run()
         except OSError as error:
@@ -149,7 +145,7 @@ class Launcher:
         self._postgres = EmbeddedPostgres(self._home.folder) if self._settings.postgres_url is None else None
         self._nats = EmbeddedNats(self._home.folder) if self._settings.nats_url is None else None
         self._embedded = [ThreadedServer(server) for server in (self._nats, self._postgres) if server]
-        return [self._keep(Kept(server, self._stages.say, self._list_processes)) for server in self._embedded]
+        return [self._keep(Kept(server, self._stages.say, self._roster.write)) for server in self._embedded]
 
     def _keep(self, kept: Kept) -> Kept:
         self._kept.append(kept)
@@ -180,7 +176,7 @@ class Launcher:
 
     def _program(self, role: str, command: tuple[str, ...]) -> Kept:
         program = Program(self._spec(role, command), lambda event: self._hear(role, event))
-        changed = self._supervisor_changed if role == "supervisor" else self._list_processes
+        changed = self._supervisor_changed if role == "supervisor" else self._roster.write
         kept = Kept(program, self._stages.say, changed)
         # Stopped first what was started last: api, supervisor, then the servers they need.
         self._kept.insert(0, kept)
@@ -214,57 +210,20 @@ class Launcher:
         if event["event"] == "progress":
             self._stages.note(role, str(event.get("text", "")))
         elif event["event"] == "processes" and isinstance(event.get("processes"), list):
-            self._reported = [entry for entry in event["processes"] if isinstance(entry, dict)]
-            self._list_processes()
+            self._roster.reported = [entry for entry in event["processes"] if isinstance(entry, dict)]
+            self._roster.write()
         elif event["event"] == "ray" and isinstance(event.get("address"), str):
             self._ray_address = event["address"]
             if self._is_run_written:
-                with self._told_when_unwritten():
+                with self._roster.told_when_unwritten():
                     self._write_run()
 
     def _supervisor_changed(self) -> None:
         """Ends what a supervisor that is gone left behind, before the next one starts."""
         if all(kept.child is None for kept in self._kept if kept.role == "supervisor"):
-            self._reported = []
-            end_orphans(self._children())
-        self._list_processes()
-
-    def _children(self) -> dict[int, str]:
-        return {kept.child.pid: kept.role for kept in self._kept if kept.child is not None}
-
-    def _list_processes(self) -> None:
-        own = {os.getpid(): "up", **self._children()}
-        entries: list[dict[str, Any]] = [{"role": role, "pid": pid} for pid, role in own.items()]
-        entries += [entry for entry in self._reported if entry.get("pid") not in own]
-        listed = []
-        for entry in entries:
-            with contextlib.suppress(psutil.Error, TypeError, ValueError):
-                listed.append({**entry, "started": psutil.Process(entry["pid"]).create_time()})
-        with self._told_when_unwritten():
-            self._home.write_processes(listed, others=self._offspring())
-
-    @contextlib.contextmanager
-    def _told_when_unwritten(self) -> Iterator[None]:
-        """Say once that the disk takes no files, and go on: what runs is worth more than a list of it."""
-        try:
-            yield
-        except OSError as error:
-            why = error.strerror or type(error).__name__
-            if why != self._unwritten:
-                self._stages.say(f"[red]{escape(f'cannot write in {self._home.folder}: {why}')}[/]")
-            self._unwritten = why
-        else:
-            self._unwritten = None
-
-    def _offspring(self) -> list[dict[str, Any]]:
-        """What the supervisor's processes started themselves: an up that finds it left behind must end it."""
-        found = []
-        for kept in self._kept:
-            if kept.role == "supervisor" and kept.child is not None:
-                with contextlib.suppress(psutil.Error):
-                    offspring = psutil.Process(kept.child.pid).children(recursive=True)
-                    found += [{"pid": process.pid, "started": process.create_time()} for process in offspring]
-        return found
+            self._roster.reported = []
+            end_orphans(self._roster.children())
+        self._roster.write()
 
     def _write_run(self) -> None:
         known = {"url": self.url, "token": _plain(self._settings.admin_token)}
@@ -308,8 +267,8 @@ class Launcher:
         for kept in list(self._kept):
             await kept.stop()
             if kept.role == "supervisor":
-                await asyncio.to_thread(end_orphans, self._children())
-        end_orphans(self._children())
+                await asyncio.to_thread(end_orphans, self._roster.children())
+        end_orphans(self._roster.children())
 
 
 async def _all_of(*steps: Any) -> None:  # noqa: ANN401 (coroutines of any result)

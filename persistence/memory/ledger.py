@@ -4,8 +4,12 @@ from bisect import bisect_right
 from collections.abc import Sequence
 
 from engine.commands import StockKey
-from engine.entries import Entry, Kind
+from engine.entries import EFFECTS, Entry, Kind
 from persistence.memory.database import MemoryDatabase
+from persistence.ports import SUMMED_MAX, LotSum
+
+Place = tuple[str, str, str, str]
+"""(site, sku, location, lot)"""
 
 
 class MemoryLedger:
@@ -78,5 +82,38 @@ class MemoryLedger:
             entry for _, entry in sorted(last.items(), key=lambda item: (item[0][0] or "", item[0][1] or ""))
         ]
 
+    async def sums(self, partition: int, after_seq: int, until_seq: int) -> list[LotSum]:
+        """See `Ledger.sums`."""
+        assert until_seq - after_seq <= SUMMED_MAX, "too many entries to be added up at once"
+        found: dict[Place, LotSum] = {}
+        for entry in self._entries(partition)[after_seq:until_seq]:
+            if entry.site is not None is not entry.sku and entry.location is not None is not entry.lot:
+                place = entry.site, entry.sku, entry.location, entry.lot
+                found[place] = _with(found.get(place), place, entry)
+        return list(found.values())
+
     def _entries(self, partition: int) -> list[Entry]:
         return self._database.partitions[partition].ledger
+
+
+def _with(before: LotSum | None, place: Place, entry: Entry) -> LotSum:
+    """Return a lot's sum with one more entry."""
+    on_hand, reserved, held = (effect * entry.quantity for effect in EFFECTS[entry.kind])
+    if entry.reservation is None:
+        reserved = 0
+    if before is not None:
+        on_hand, reserved, held = before.on_hand + on_hand, before.reserved + reserved, before.held + held
+    beyond = (entry.on_hand - on_hand, entry.reserved - reserved, entry.held - held)
+    least = most = beyond
+    if before is not None:
+        least = (
+            min(before.least[0], beyond[0]),
+            min(before.least[1], beyond[1]),
+            min(before.least[2], beyond[2]),
+        )
+        most = (
+            max(before.most[0], beyond[0]),
+            max(before.most[1], beyond[1]),
+            max(before.most[2], beyond[2]),
+        )
+    return LotSum(*place, entry.seq, on_hand, reserved, held, least, most)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from engine.commands import StockKey
-from engine.images import Rows
+from engine.images import LotRow, Rows
 from persistence.claims import claim_entry
 from persistence.memory.database import MemoryDatabase
 from persistence.ports import Due, Head, Recovery
@@ -100,6 +100,15 @@ class MemorySnapshots:
             found.reservations.extend(rows.reservations)
             found.lines.extend(rows.lines)
         return found
+
+    async def lots(self, stocks: Sequence[StockKey]) -> list[LotRow]:
+        """See `Snapshots.lots`."""
+        return [
+            lot
+            for tables in self._database.partitions
+            for stock in stocks
+            for lot in tables.lots.get(stock, {}).values()
+        ]
 
     async def load_reservation(self, partition: int, number: int) -> Rows:
         """See `Snapshots.load_reservation`."""

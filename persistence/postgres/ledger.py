@@ -18,9 +18,10 @@ import asyncpg
 
 from engine.commands import StockKey
 from engine.entries import Entry, Kind
-from persistence.ports import KeysTaken, OutcomeUnknown, PartitionsLost, Unavailable
+from persistence.ports import KeysTaken, LotSum, OutcomeUnknown, PartitionsLost, Unavailable
 from persistence.postgres.faults import LOST, is_ours, is_rolled_back, repeatable
 from persistence.postgres.sessions import Connection, Sessions
+from persistence.postgres.sums import read_sums
 
 COLUMNS = ", ".join(Entry._fields)
 _PLACES = ", ".join(f"${place}" for place in range(1, len(Entry._fields) + 1))
@@ -211,6 +212,11 @@ class PostgresLedger:
             until_seq,
             distinct="DISTINCT ON (location, lot)",
         )
+
+    async def sums(self, partition: int, after_seq: int, until_seq: int) -> list[LotSum]:
+        """See `Ledger.sums`."""
+        async with self._sessions.session() as connection:
+            return await read_sums(connection, partition, after_seq, until_seq)
 
     async def seq_at(self, partition: int, at_ms: int) -> int:
         """See `Ledger.seq_at`."""

@@ -2,7 +2,7 @@
 
 # ruff: noqa: S608 - statements are put together from our own columns' names; values travel as parameters
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from engine.commands import StockKey
@@ -13,6 +13,10 @@ Number = tuple[int, int]
 """(partition, number) of a reservation."""
 
 _Row = TypeVar("_Row", ReservationRow, LineRow)
+_AnyRow = TypeVar("_AnyRow", LotRow, ReservationRow, LineRow)
+
+_WRITTEN_MAX = 1_000
+"""Rows of one statement: putting them into the wire's form takes 5 ms, and nothing else runs meanwhile."""
 
 _TYPES = {
     "partition": "int",
@@ -87,6 +91,13 @@ async def read_stocks(
     return Rows(list(map(LotRow._make, lots)), reservations.reservations, reservations.lines)
 
 
+async def read_lots(connection: Connection, stocks: Iterable[StockKey]) -> list[LotRow]:
+    """Return the rows of stocks' lots."""
+    wanted = list(stocks)
+    rows = await connection.fetch(_LOTS, [site for site, _ in wanted], [sku for _, sku in wanted])
+    return list(map(LotRow._make, rows))
+
+
 async def read_reservations(connection: Connection, numbers: Iterable[Number]) -> Rows:
     """Return the rows of reservations with all their lines, and no lots."""
     wanted = sorted(numbers)
@@ -104,20 +115,34 @@ async def write_rows(connection: Connection, rows: Rows, snapshot_seqs: dict[int
     A reservation's number is the sequence number of its first entry: past `snapshot_seqs` it cannot be stored
     yet, and a plain COPY will do, which takes a third of the time.
     """
-    new_reservations, old_reservations = _split(rows.reservations, snapshot_seqs)
-    new_lines, old_lines = _split(rows.lines, snapshot_seqs)
-    if rows.lots:
-        await connection.execute(_UPSERT_LOTS, *_arrays(sorted(rows.lots, key=lambda lot: lot[1:5])))
-    if old_reservations:
-        await connection.execute(_UPSERT_RESERVATIONS, *_arrays(old_reservations))
-    if old_lines:
-        await connection.execute(_UPSERT_LINES, *_arrays(old_lines))
-    if new_reservations:
-        await connection.copy_records_to_table(
-            "reservation", records=new_reservations, columns=ReservationRow._fields
-        )
-    if new_lines:
-        await connection.copy_records_to_table("reservation_line", records=new_lines, columns=LineRow._fields)
+    for lots in _in_groups(rows.lots):
+        await connection.execute(_UPSERT_LOTS, *_arrays(sorted(lots, key=lambda lot: lot[1:5])))
+    for reservations in _in_groups(rows.reservations):
+        new, old = _split(reservations, snapshot_seqs)
+        await _write(connection, "reservation", ReservationRow._fields, new, _UPSERT_RESERVATIONS, old)
+    for lines in _in_groups(rows.lines):
+        new_lines, old_lines = _split(lines, snapshot_seqs)
+        await _write(connection, "reservation_line", LineRow._fields, new_lines, _UPSERT_LINES, old_lines)
+
+
+async def _write(
+    connection: Connection,
+    table: str,
+    columns: Sequence[str],
+    new: Sequence[tuple[object, ...]],
+    upsert: str,
+    old: Sequence[tuple[object, ...]],
+) -> None:
+    if old:
+        await connection.execute(upsert, *_arrays(old))
+    if new:
+        await connection.copy_records_to_table(table, records=new, columns=columns)
+
+
+def _in_groups(rows: list[_AnyRow]) -> Iterator[list[_AnyRow]]:
+    """Go through rows some at a time."""
+    for start in range(0, len(rows), _WRITTEN_MAX):
+        yield rows[start : start + _WRITTEN_MAX]
 
 
 def _split(rows: list[_Row], seqs: dict[int, int]) -> tuple[list[_Row], list[_Row]]:

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from engine.commands import StockKey
-from engine.images import Rows
+from engine.images import LotRow, Rows
 from persistence.ports import Head, Recovery
 from persistence.postgres.recovery import read_recovery
-from persistence.postgres.rows import read_reservations, read_stocks, write_rows
+from persistence.postgres.rows import read_lots, read_reservations, read_stocks, write_rows
 from persistence.postgres.sessions import Sessions
 from persistence.postgres.takeover import Takeover
 
@@ -41,6 +41,11 @@ class PostgresSnapshots:
         """See `Snapshots.load`."""
         async with self._sessions.view() as connection:
             return await read_stocks(connection, stocks)
+
+    async def lots(self, stocks: Sequence[StockKey]) -> list[LotRow]:
+        """See `Snapshots.lots`."""
+        async with self._sessions.session() as connection:
+            return await read_lots(connection, stocks)
 
     async def load_reservation(self, partition: int, number: int) -> Rows:
         """See `Snapshots.load_reservation`."""

@@ -152,6 +152,47 @@ def _joined(first: Rows, second: Rows) -> Rows:
     )
 
 
+async def test_the_lots_of_stocks_come_without_their_reservations(keeper: Make) -> None:
+    one, other = keeper(1), keeper(2)
+    await one.take_over()
+    await other.take_over()
+    await one.receive(9, "tea", "B-2")
+    await one.receive(3, "tea")
+    await one.receive(9, "milk")
+    await one.reserve(("tea", 2))
+    await other.receive(5, "coffee")
+    await one.save()
+    await other.save()
+    rows = await one.snapshots.lots([("LDN", "tea"), ("LDN", "coffee"), ("LDN", "honey")])
+    assert sorted((lot.partition, lot.sku, lot.location, lot.on_hand, lot.reserved) for lot in rows) == [
+        (1, "tea", "A-1", 3, 0),
+        (1, "tea", "B-2", 9, 2),
+        (2, "coffee", "A-1", 5, 0),
+    ]
+
+
+async def test_a_snapshot_may_be_large(keeper: Make) -> None:
+    one = keeper()
+    await one.take_over()
+    await one.receive(5000)
+    known = await one.reserve(("tea", 1))
+    await one.save()
+    entries = []
+    for _ in range(2500):
+        decided = decide(one.state, ReserveStock((ReserveLine("LDN", "tea", 1),)), one.now_ms, None, None)
+        assert not isinstance(decided, Refused)
+        one._apply(decided)
+        entries += decided
+    await one.ledger.append(entries)
+    await one.do(ReleaseReservation(known.number, known.opened_at_ms))
+    await one.save()
+    rows = await one.snapshots.load([(1, ("LDN", "tea"))])
+    assert [lot.reserved for lot in rows.lots] == [2500]
+    assert len({row.number for row in rows.reservations}) == len(rows.lines) == 2500
+    rows = await one.snapshots.load_reservation(1, known.number)
+    assert [row.state for row in rows.reservations] == ["released"]
+
+
 async def test_a_reservation_is_found_by_number_even_when_it_is_over(keeper: Make) -> None:
     one = keeper()
     await one.take_over()

@@ -1,6 +1,7 @@
 """`kill -9` under load: nothing acknowledged is lost, nothing is done twice, and the service is soon back."""
 
 import asyncio
+import re
 import time
 
 import httpx
@@ -30,6 +31,16 @@ async def settled(binkeeper: Running) -> bool:
             return False
     is_whole = told.get("partitions_owned") == told.get("partitions")
     return is_whole and told["courier_lag"] == 0 and told["drift"] == 0
+
+
+async def audit_rounds(binkeeper: Running) -> int:
+    """Return how often everything that hosts own was compared with the sum of the ledger."""
+    async with binkeeper.http() as http:
+        text = (await http.get(binkeeper.run["url"] + "/metrics")).text
+    return sum(
+        int(float(rounds))
+        for rounds in re.findall(r"^binkeeper_audit_rounds_total\S* (\S+)$", text, re.MULTILINE)
+    )
 
 
 async def streams_have_no_gap(binkeeper: Running, site: str) -> None:
@@ -82,6 +93,14 @@ async def test_a_killed_process_loses_nothing_and_is_soon_back(binkeeper: Runnin
     await work.verify()
     await until(lambda: settled(binkeeper), "the courier has caught up", 60.0)
     await streams_have_no_gap(binkeeper, site)
+    if role == "host":
+        before = await audit_rounds(binkeeper)
+
+        async def compared() -> bool:
+            return await audit_rounds(binkeeper) >= before + 2  # One of them began just now.
+
+        await until(compared, "the new owner has compared everything", 120.0)
+        assert await settled(binkeeper)
 
 
 @pytest.mark.timeout(240)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from engine.commands import StockKey
 from engine.entries import Entry
-from engine.images import Rows
+from engine.images import LotRow, Rows
 from persistence.memory import MemoryDatabase, MemoryLedger, MemorySnapshots, MemoryStreams
 from persistence.ports import Message, OutcomeUnknown, Recovery, Unavailable
 
@@ -89,8 +89,10 @@ class SteeredSnapshots(MemorySnapshots):
         super().__init__(database)
         self.check_gate = Gate()
         self.load_gate = Gate()
+        self.lots_gate = Gate()
         self.recover_gate = Gate()
         self.save_gate = Gate()
+        self.gates = [self.check_gate, self.load_gate, self.lots_gate, self.recover_gate, self.save_gate]
         self.failing: set[str] = set()
         """Names of methods that raise Unavailable."""
         self.loads = 0
@@ -110,6 +112,12 @@ class SteeredSnapshots(MemorySnapshots):
         await self.load_gate.passed()
         self._fail("load")
         return await super().load(stocks)
+
+    async def lots(self, stocks: Sequence[StockKey]) -> list[LotRow]:
+        """See `Snapshots.lots`."""
+        await self.lots_gate.passed()
+        self._fail("lots")
+        return await super().lots(stocks)
 
     async def recover(self, partitions: Sequence[int], recent_keys: int) -> Recovery:
         """See `Snapshots.recover`."""

@@ -1,41 +1,48 @@
-"""Memory is what the ledger adds up to, and a difference is seen."""
+"""Memory, the snapshot and the sum of the ledger are the same stock, and a difference is seen."""
 
-from engine.commands import HoldStock, PickStock
-from engine.partitioning import partition_of
-from engine.state import Bin
-from tests.component.actors.world import PARTITIONS, World, view_of, world
+from typing import Any
 
+import pytest
 
-async def audit(w: World) -> tuple[int, int]:
-    """Let the auditor go through everything; return (audits in a whole round, drift)."""
-    host = w.hosts[0]
-    await host.auditor.audit(10_000)
-    before = host.host.gauges.audits
-    await host.auditor.audit(10_000)
-    return host.host.gauges.audits - before, host.host.gauges.drift
+from engine.state import Bin, Lot
+from tests.component.actors.auditing import audit, fill, lot_of, stock_of
+from tests.component.actors.world import World, number_of, view_of, world
 
 
-async def fill(w: World) -> None:
-    await w.receive("TEA", 10)
-    await w.receive("TEA", 5, "B", lot="L1")
-    await w.receive("JAM", 7)
-    view_of(await w.reserve("TEA", 12))
-    view_of(await w.ask(HoldStock("LON", "JAM", "A", 2, None, "damage")))
-    view_of(await w.ask(PickStock("LON", "JAM", 1)))
+@pytest.fixture(autouse=True)
+def _no_auditor_but_the_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("actors.auditor._ROUND_S", 3600.0)
 
 
-async def test_a_sound_host_has_no_drift() -> None:
+async def rest_all(w: World) -> None:
+    """Write snapshots, and have a new owner, who finds every stock at rest."""
+    await w.hosts[0].snapshotter.flush()
+    await w.kill(w.hosts[0])
+    await w.host("second")
+    assert not any(owned.state.stocks for owned in w.hosts[0].host.owned.values())
+
+
+@pytest.mark.parametrize("is_written", [False, True])
+async def test_a_sound_host_has_no_drift(is_written: bool) -> None:
     async with world() as w:
         await fill(w)
+        if is_written:
+            await w.hosts[0].snapshotter.flush()
+        assert await audit(w) == (2, 0)
+        assert w.hosts[0].host.gauges.audit_rounds == 1
+
+
+async def test_sound_stocks_at_rest_have_no_drift() -> None:
+    async with world() as w:
+        await fill(w)
+        await rest_all(w)
         assert await audit(w) == (2, 0)
 
 
 async def test_a_lot_that_differs_from_the_ledger_is_drift_until_it_is_right_again() -> None:
     async with world() as w:
         await fill(w)
-        owned = w.hosts[0].host.owned[partition_of("LON", "JAM", PARTITIONS)]
-        lot = owned.state.stocks["LON", "JAM"].bins["A"].lot("")
-        assert lot is not None
+        lot = lot_of(w, "JAM")
         lot.on_hand += 3
         lot.held -= 1
         assert await audit(w) == (2, 4)
@@ -47,40 +54,92 @@ async def test_a_lot_that_differs_from_the_ledger_is_drift_until_it_is_right_aga
 async def test_units_reserved_without_a_reservation_are_drift() -> None:
     async with world() as w:
         await fill(w)
-        owned = w.hosts[0].host.owned[partition_of("LON", "TEA", PARTITIONS)]
-        stock = owned.state.stocks["LON", "TEA"]
-        assert stock.reservations is not None
-        stock.reservations.clear()
+        reservations = stock_of(w, "TEA").reservations
+        assert reservations is not None
+        reservations.clear()
         assert await audit(w) == (2, 12)
 
 
 async def test_a_lot_that_memory_does_not_know_is_drift() -> None:
     async with world() as w:
         await fill(w)
-        owned = w.hosts[0].host.owned[partition_of("LON", "JAM", PARTITIONS)]
-        owned.state.stocks["LON", "JAM"].bins["A"] = Bin("A")
-        assert (await audit(w))[1] == 6 + 2
+        stock_of(w, "JAM").bins["A"] = Bin("A")
+        assert await audit(w) == (2, 6 + 2)
 
 
-async def test_what_is_found_shows_before_the_round_is_complete() -> None:
+async def test_a_lot_that_only_memory_knows_is_drift() -> None:
     async with world() as w:
         await fill(w)
-        auditor, gauges = w.hosts[0].auditor, w.hosts[0].host.gauges
-        for owned in w.hosts[0].host.owned.values():
-            for stock in owned.state.stocks.values():
-                for lot in stock.bins["A"].lots:
-                    lot.on_hand += 1
-        await auditor.audit(1)
-        assert gauges.drift == 0
-        await auditor.audit(1)
-        assert gauges.drift == 1
-        await auditor.audit(10)
-        assert gauges.drift == 2
+        stock_of(w, "JAM").bins["A"].add(Lot("L9")).on_hand = 4
+        assert await audit(w) == (2, 4)
 
 
-async def test_a_host_tells_its_drift_and_how_much_it_has_compared() -> None:
+@pytest.mark.parametrize("rests", [False, True])
+async def test_a_row_of_the_snapshot_that_differs_is_drift(rests: bool) -> None:
     async with world() as w:
         await fill(w)
-        audits, drift = await audit(w)
-        (described,) = await w.gateway.hosts()
-        assert (described["drift"], described["audits"]) == (drift, audits)
+        if rests:
+            await rest_all(w)
+        else:
+            await w.hosts[0].snapshotter.flush()
+        lots = w.database.partitions[number_of("JAM")].lots["LON", "JAM"]
+        lots["A", ""] = lots["A", ""]._replace(on_hand=9)
+        assert await audit(w) == (2, 3)
+
+
+@pytest.mark.parametrize("rests", [False, True])
+async def test_a_row_that_the_snapshot_lost_is_drift(rests: bool) -> None:
+    async with world() as w:
+        await fill(w)
+        if rests:
+            await rest_all(w)
+        else:
+            await w.hosts[0].snapshotter.flush()
+        del w.database.partitions[number_of("JAM")].lots["LON", "JAM"]
+        assert await audit(w) == (2, 6 + 2)
+
+
+async def test_a_row_behind_the_ledger_is_no_drift_before_the_next_snapshot() -> None:
+    async with world() as w:
+        await fill(w)
+        await w.hosts[0].snapshotter.flush()
+        await w.receive("JAM", 5)
+        assert await audit(w) == (2, 0)
+
+
+def rewrite(w: World, sku: str, kind: str, **changes: Any) -> None:
+    """Change an entry that is in the ledger."""
+    ledger = w.database.partitions[number_of(sku)].ledger
+    (index,) = [i for i, entry in enumerate(ledger) if (entry.sku, entry.kind) == (sku, kind)]
+    ledger[index] = ledger[index]._replace(**changes)
+
+
+async def test_balances_in_the_ledger_that_do_not_follow_from_the_sum_are_drift() -> None:
+    """The row is neither the last, nor is any quantity changed: sums, last balances and memory agree."""
+    async with world() as w:
+        await fill(w)
+        rewrite(w, "JAM", "stock_held", on_hand=8)
+        assert await audit(w) == (2, 1)
+        assert await audit(w, stretch=1) == (2, 1)
+
+
+async def test_a_last_row_whose_balances_do_not_follow_is_drift() -> None:
+    async with world() as w:
+        await fill(w)
+        rewrite(w, "JAM", "stock_picked", held=0)
+        assert await audit(w) == (2, 2)
+
+
+async def test_a_quantity_that_does_not_lead_to_the_balances_is_drift_of_the_rows_and_of_memory() -> None:
+    async with world() as w:
+        await fill(w)
+        rewrite(w, "JAM", "stock_picked", quantity=3)
+        assert await audit(w) == (2, 2 + 2)
+
+
+async def test_a_reservation_in_the_ledger_that_is_not_named_is_drift() -> None:
+    async with world() as w:
+        await w.receive("TEA", 10)
+        view_of(await w.reserve("TEA", 4))
+        rewrite(w, "TEA", "stock_reserved", reservation=None)
+        assert await audit(w) == (1, 4 + 4)

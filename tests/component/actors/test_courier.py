@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from actors.courier import ledger_messages
+from actors.messages import ledger_messages
 from actors.queries import ReadBin
 from engine.apply import apply
 from engine.commands import ReceiveStock
@@ -113,7 +113,7 @@ async def test_nothing_is_broadcast_before_it_is_durable() -> None:
             await until(lambda: w.ledgers[0].gate.waiting == 1)
             w.hosts[0].courier._bins.note(w.database.partitions[number_of("TEA")].ledger)
             w.hosts[0].courier._wake.set()
-            await asyncio.sleep(0.05)
+            await until(lambda: w.hosts[0].courier._bins_on_their_way == 1)
             assert decode(w.streams.stock[stock_subject("LON", "TEA", "A")].payload)["on_hand"] == 1
             assert len(broadcast(w)[number_of("TEA")]) == 2
         await asked
@@ -189,7 +189,7 @@ async def test_takeovers_while_the_courier_works_leave_no_gap() -> None:
 
 
 async def test_messages_stay_below_what_a_server_takes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("actors.courier._MESSAGE_BYTES_MAX", 1_000)
+    monkeypatch.setattr("actors.messages._MESSAGE_BYTES_MAX", 1_000)
     async with world() as w:
         w.streams.is_away = True
         await work(w)
@@ -202,7 +202,7 @@ async def test_messages_stay_below_what_a_server_takes(monkeypatch: pytest.Monke
 def test_entries_that_are_too_many_bytes_go_in_order_by_several_messages(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("actors.courier._MESSAGE_BYTES_MAX", 1_000)
+    monkeypatch.setattr("actors.messages._MESSAGE_BYTES_MAX", 1_000)
     partition = Partition(3)
     entries: list[Entry] = []
     for n in range(20):

@@ -10,7 +10,8 @@ from actors.outcomes import Answered
 from actors.requests import Status
 from engine.commands import PickStock, ReceiveStock
 from engine.entries import Entry
-from tests.component.actors.world import World, code_of, until, view_of, world
+from tests.component.actors.steered import Gate
+from tests.component.actors.world import World, code_of, skus_in, until, view_of, world
 
 
 async def forget_all(w: World) -> None:
@@ -120,6 +121,64 @@ async def test_a_refusal_stays_a_refusal_and_other_bodies_are_refused(w: World) 
     assert code_of(await w.reserve("TEA", 4, key="old")) == "idempotency_key_reused"
     assert code_of(await w.reserve("TEA", 1, key="other")) == "insufficient_stock"
     assert code_of(await w.reserve("TEA", 1, key="other")) == "insufficient_stock"
+
+
+async def test_a_key_in_doubt_at_several_partitions_is_settled_for_all_of_them(
+    w: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three bodies under one key, all refused while the ledger is asked for it: the first one has it."""
+    skus = [skus_in(number, 1)[0] for number in (3, 4, 5)]
+    for sku in skus:
+        await w.receive(sku, 1)
+    await forget_all(w)
+    host, gate = w.hosts[0].host, Gate()
+    look_up = host.ledger.with_keys
+    questions: list[list[str]] = []
+
+    async def held_look_up(keys: Sequence[str]) -> list[Entry]:
+        questions.append(list(keys))
+        await gate.passed()
+        return await look_up(keys)
+
+    monkeypatch.setattr(host.ledger, "with_keys", held_look_up)
+    with gate.held():
+        asked = [asyncio.ensure_future(w.ask(PickStock("LON", skus[0], 5), "same"))]
+        await until(lambda: gate.waiting == 1)
+        asked.append(asyncio.ensure_future(w.ask(PickStock("LON", skus[1], 5), "same")))
+        await until(lambda: "same" in host.doubts._open)
+        asked.append(asyncio.ensure_future(w.ask(PickStock("LON", skus[2], 5), "same")))
+        asked.append(asyncio.ensure_future(w.ask(PickStock("LON", skus[0], 5), "same")))
+        await until(lambda: len(host.doubts._open["same"].requests) == 3)
+    refusals = [code_of(outcome) for outcome in await asyncio.gather(*asked)]
+    assert refusals == ["insufficient_stock", *["idempotency_key_reused"] * 2, "insufficient_stock"]
+    assert questions == [["same"], ["same"]]
+    await until(lambda: host.in_flight == 0)
+
+
+async def test_a_refusal_in_doubt_is_decided_again_when_its_partition_was_rewound(
+    w: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rewind makes another owner of the partition; what the old one refused may be possible by now."""
+    await w.ask(ReceiveStock("LON", "TEA", "A", 1), "old receipt")
+    await forget_all(w)
+    host, gate = w.hosts[0].host, Gate()
+    look_up = host.ledger.with_keys
+
+    async def held_look_up(keys: Sequence[str]) -> list[Entry]:
+        if "pick" in keys:
+            await gate.passed()
+        return await look_up(keys)
+
+    monkeypatch.setattr(host.ledger, "with_keys", held_look_up)
+    with gate.held():
+        picked = asyncio.ensure_future(w.ask(PickStock("LON", "TEA", 2), "pick"))
+        await until(lambda: gate.waiting == 1)
+        again = await w.ask(ReceiveStock("LON", "TEA", "A", 1), "old receipt")
+        assert isinstance(again, Answered)
+        assert host.gauges.rewinds == 1
+        await w.receive("TEA", 1)
+    view_of(await picked)
+    assert await w.stock("TEA") == (0, 0)
 
 
 async def test_a_repeat_in_a_long_history_gets_its_first_answer() -> None:

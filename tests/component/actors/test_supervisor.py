@@ -18,6 +18,8 @@ class Supervised:
         self.world = World()
         self.launcher = InProcessLauncher(self.world)
         self.seen: list[list[str]] = []
+        self.asked: list[str] = []
+        """Hosts that were to be launched, where a test watches that."""
         self.supervisor = Supervisor(
             self.launcher,
             self.world.gateway.control,
@@ -128,7 +130,7 @@ async def test_a_defect_of_the_launcher_or_of_a_watcher_ends_nothing(monkeypatch
         await s.launcher.crash(s.supervisor._spare[0])
         await s.launcher.crash(s.owner("TEA"))
         view_of(await s.world.reserve("TEA", 5))
-        s.supervisor._spare_wanted.set()
+        s.supervisor._look_at_spares.set()
         await until(s.has_standby)
 
 
@@ -138,8 +140,53 @@ async def test_a_standby_that_dies_is_replaced() -> None:
         (spare,) = s.supervisor._spare
         assert isinstance(spare, InProcessHost)
         await s.launcher.crash(spare)
-        s.supervisor._spare_wanted.set()
+        s.supervisor._look_at_spares.set()
         await until(lambda: spare.name in s.launcher.killed and s.has_standby())
+
+
+@asynccontextmanager
+async def launching_one_at_a_time(s: Supervised) -> AsyncIterator[asyncio.Semaphore]:
+    """Let a host start only when the test says so."""
+    permits, launch = asyncio.Semaphore(0), s.launcher.launch
+
+    async def permitted(name: str) -> HostProcess:
+        s.asked.append(name)
+        await permits.acquire()
+        return await launch(name)
+
+    s.launcher.launch = permitted  # type: ignore[method-assign]
+    await s.supervisor.start()
+    try:
+        yield permits
+    finally:
+        await s.supervisor.stop()
+        await s.world.close()
+
+
+async def test_the_standby_is_launched_together_with_the_first_hosts() -> None:
+    s = Supervised(hosts=2, standbys=1)
+    async with launching_one_at_a_time(s) as permits:
+        await until(lambda: len(s.asked) == 3)
+        permits.release()
+        permits.release()
+        await s.supervisor.serving()
+        assert len(s.asked) == 3
+
+
+async def test_a_place_waits_for_the_standby_that_is_on_its_way_and_launches_no_other() -> None:
+    s = Supervised(hosts=1, standbys=1)
+    async with launching_one_at_a_time(s) as permits:
+        permits.release()
+        await s.supervisor.serving()
+        await s.world.receive("TEA", 5)
+        await s.launcher.crash(s.owner("TEA"))
+        asked = asyncio.ensure_future(s.world.reserve("TEA", 5))
+        await until(lambda: s.supervisor.places[0].process is None)
+        assert len(s.asked) == 2
+        permits.release()
+        view_of(await asked)
+        assert s.owner("TEA") is s.launcher.launched[1]
+        await until(lambda: len(s.asked) == 3)  # The next standby, once the place is served.
 
 
 async def test_a_dead_standby_does_not_stand_in_the_way() -> None:

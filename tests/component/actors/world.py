@@ -103,7 +103,7 @@ class World:
         """Stop everything."""
         await self.gateway.close()
         for ledger, snapshots in zip(self.ledgers, self.snapshots, strict=True):
-            for gate in (ledger.gate, snapshots.check_gate, snapshots.load_gate, snapshots.save_gate):
+            for gate in (ledger.gate, *snapshots.gates):
                 gate.release()
             snapshots.failing.clear()
         for host in self.hosts:

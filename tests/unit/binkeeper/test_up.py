@@ -35,12 +35,12 @@ def test_a_full_disk_is_said_once_and_survived(
     launcher._is_run_written = True
     with monkeypatch.context() as patched:
         patched.setattr("binkeeper.home.write_private", full)
-        launcher._list_processes()
-        launcher._list_processes()
+        launcher._roster.write()
+        launcher._roster.write()
         launcher._hear("supervisor", {"event": "processes", "processes": []})
         launcher._hear("supervisor", {"event": "ray", "address": "127.0.0.1:1"})
     assert said.getvalue().count("No space left on device") == 1
-    launcher._list_processes()
+    launcher._roster.write()
     assert [entry["role"] for entry in launcher._home.read_processes()] == ["up"]
 
 
