@@ -49,23 +49,21 @@ async def stock_messages(host: Host, bins: list[BinKey]) -> list[Message]:
     ]
     host.receive(requests, is_internal=True)
     await collector.done
-    return [
-        Message(stock_subject(*bins[request.id][1:]), request.encoded)
-        for request in collector.requests
-        if request.status == Status.ANSWERED
-    ]
+    return [Message(stock_subject(*bins[index][1:]), encoded) for index, encoded in collector.answers]
 
 
 class _Collector:
-    """Gathers the answers to reads."""
+    """Gathers the answers to reads, not the requests: those name the collector, and would never be freed."""
 
     def __init__(self, expected: int) -> None:
-        self.requests: list[Request] = []
+        self.answers: list[tuple[int, bytes]] = []
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._expected = expected
+        self._ended_left = expected
 
     def reply(self, request: Request) -> None:
         """Take an ended read."""
-        self.requests.append(request)
-        if len(self.requests) == self._expected and not self.done.done():
+        if request.status == Status.ANSWERED:
+            self.answers.append((request.id, request.encoded))
+        self._ended_left -= 1
+        if not self._ended_left and not self.done.done():
             self.done.set_result(None)
