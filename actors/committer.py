@@ -42,14 +42,18 @@ class Batch:
         return taken
 
 
-class CommitListener(Protocol):
-    """What the committer tells the host."""
-
-    def closing(self, batch: Batch) -> None:
-        """The batch takes nothing more: the state is what it will be when the batch is durable."""
+class Gate(Protocol):
+    """Lets answers go."""
 
     def committed(self, batch: Batch) -> None:
         """The batch is durable: its answers may leave."""
+
+    def let_go(self, requests: list[Request]) -> None:
+        """These answers may leave."""
+
+
+class Owner(Protocol):
+    """Knows what is owned, and is told what is not any more."""
 
     def epochs_of(self, partitions: Iterable[int]) -> dict[int, int]:
         """Return the epochs under which partitions are owned; others are left out."""
@@ -63,9 +67,6 @@ class CommitListener(Protocol):
     def give_back(self, requests: list[Request]) -> None:
         """Turn requests away: their partition has another owner, and nothing of them happened."""
 
-    def let_go(self, requests: list[Request]) -> None:
-        """These answers may leave."""
-
     def rewind(self, keys: frozenset[str], batches: list[Batch]) -> None:
         """These keys happened long ago: take their partitions out of the batches, and decide them again."""
 
@@ -77,12 +78,14 @@ class Committer:
         self,
         ledger: Ledger,
         snapshots: Snapshots,
-        listener: CommitListener,
+        gate: Gate,
+        owner: Owner,
         gauges: Gauges,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._ledger = ledger
-        self._listener = listener
+        self._gate = gate
+        self._owner = owner
         self._gauges = gauges
         self._sleep = sleep
         self._wake = asyncio.Event()
@@ -90,7 +93,10 @@ class Committer:
         self._idle.set()
         self._passed = asyncio.Event()
         self.open = Batch()
-        self.reads = ReadGate(snapshots, listener, sleep)
+        """It takes what is decided now."""
+        self.closed = Batch()
+        """The batch that was closed last: it takes nothing more, and may be on its way."""
+        self.reads = ReadGate(snapshots, gate, owner, sleep)
         self.is_committing = False
 
     def kick(self) -> None:
@@ -121,7 +127,7 @@ class Committer:
             self._wake.clear()
             while self.open.requests or self.open.entries:
                 batch, self.open = self.open, Batch()
-                self._listener.closing(batch)
+                self.closed = batch
                 self.is_committing = True
                 self._passed.clear()
                 await self._commit(batch)
@@ -140,11 +146,11 @@ class Committer:
         written = {entry.partition for entry in batch.entries}
         unwritten = {request.partition for request in batch.requests} - written
         if unwritten:
-            self.reads.put(batch.without(unwritten), self._listener.epochs_of(unwritten))
+            self.reads.put(batch.without(unwritten), self._owner.epochs_of(unwritten))
         if batch.entries:
             await self._append(batch)
             self._gauges.commit(len(batch.entries), perf_counter() - started)
-        self._listener.committed(batch)
+        self._gate.committed(batch)
 
     async def _append(self, batch: Batch) -> None:
         retry_s = _RETRY_S_FIRST
@@ -152,9 +158,9 @@ class Committer:
             try:
                 await self._ledger.append(batch.entries)
             except PartitionsLost as lost:
-                self._listener.lose(lost.partitions, [batch, self.open])
+                self._owner.lose(lost.partitions, [batch, self.open])
             except KeysTaken as taken:
-                self._listener.rewind(taken.keys, [batch, self.open])
+                self._owner.rewind(taken.keys, [batch, self.open])
             except Unavailable as fault:
                 _log.warning("commit_waits", fault=str(fault), retry_s=retry_s)
                 await self._sleep(retry_s)

@@ -9,7 +9,6 @@ that no other request can come between. `Host` is plain asyncio: Ray, Postgres a
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass
-from time import perf_counter
 from typing import Any
 
 import structlog
@@ -22,6 +21,7 @@ from actors.frames import encode
 from actors.gauges import Gauges
 from actors.key_window import KeyWindow, Remembered
 from actors.owned import OwnedPartition
+from actors.ownership import Ownership
 from actors.queries import QUERY_NAMES, ExplainStock, Query, ReadBin, ReadReservation, ReadStock
 from actors.requests import Request, Status
 from engine.apply import apply
@@ -32,7 +32,7 @@ from engine.refusals import Refusal, Refused, refused
 from engine.reserving import find
 from engine.state import Stock
 from engine.views import answer, bin_view, explain_view, reservation_view, stock_view
-from persistence.ports import Head, Ledger, Recovery, Snapshots, Unavailable
+from persistence.ports import Ledger, Snapshots, Unavailable
 
 _log = structlog.get_logger()
 
@@ -86,7 +86,8 @@ class Host:
         self.gauges = Gauges()
         self.owned: dict[int, OwnedPartition] = {}
         self.keys = KeyWindow(options.key_window, options.key_window_bytes)
-        self.committer = Committer(ledger, snapshots, self, self.gauges, sleep)
+        self.ownership = Ownership(self)
+        self.committer = Committer(ledger, snapshots, self, self.ownership, self.gauges, sleep)
         self.activator = Activator(self)
         self.doubts = Doubts(self)
         self.in_flight = 0
@@ -97,8 +98,6 @@ class Host:
         self.on_quiet: Callable[[], None] = lambda: None
         """Called after a snapshot when nothing is in flight: a moment to tidy up the process."""
         self.on_broken: Callable[[BaseException], None] = lambda _fault: None
-        self._closed = Batch()
-        """The batch that was closed last."""
         self._tasks: set[asyncio.Task[None]] = set()
 
     # Taking requests
@@ -111,11 +110,11 @@ class Host:
         for request in requests:
             owned = self.owned.get(request.partition)
             if owned is None:
-                self._turn_away(request, Status.MOVED)
+                self.turn_away(request, Status.MOVED)
             elif self.is_stopping and not is_internal:
-                self._turn_away(request, Status.UNAVAILABLE)
+                self.turn_away(request, Status.UNAVAILABLE)
             elif self.in_flight >= self.options.max_in_flight and not is_internal:
-                self._turn_away(request, Status.OVERLOADED)
+                self.turn_away(request, Status.OVERLOADED)
             else:
                 self.in_flight += 1
                 if owned.queue or not owned.is_ready or not self.activator.is_prepared(owned, request):
@@ -127,7 +126,8 @@ class Host:
         if batch.requests or batch.entries:
             self.committer.kick()
 
-    def _turn_away(self, request: Request, status: Status) -> None:
+    def turn_away(self, request: Request, status: Status) -> None:
+        """Answer that nothing happened, and why."""
         request.status = status
         self.gauges.operations[request.name, status.name.lower()] += 1
         if request.reply_to is not None:
@@ -248,11 +248,7 @@ class Host:
             self.gauges.operations["expire", "ok"] += 1
         owned.reschedule(stock)
 
-    # The gate (CommitListener)
-
-    def closing(self, batch: Batch) -> None:
-        """The open batch is closed: the state is what it will be when the batch is durable."""
-        self._closed = batch
+    # The gate
 
     def committed(self, batch: Batch) -> None:
         """Let the answers of a durable batch go."""
@@ -265,132 +261,12 @@ class Host:
         for listener in self.on_committed:
             listener(batch)
 
-    def epochs_of(self, partitions: Iterable[int]) -> dict[int, int]:
-        """Return the epochs under which partitions are owned."""
-        return {number: self.owned[number].epoch for number in partitions if number in self.owned}
-
-    def lose(self, partitions: frozenset[int], batches: list[Batch]) -> None:
-        """Give up partitions that another host has taken; nothing of theirs in the batches happened."""
-        _log.warning("partitions_lost", host=self.options.name, partitions=len(partitions))
-        requests = [request for batch in batches for request in batch.without(partitions)]
-        for number in partitions:
-            owned = self.owned.pop(number, None)
-            if owned is not None:
-                requests += owned.queue
-                owned.queue.clear()
-        self.give_back(requests)
-
-    def lost_since(self, claims: set[tuple[int, int]]) -> None:
-        """Give up partitions that were claimed by others, unless they have been claimed back meanwhile."""
-        lost = frozenset(number for number, epoch in claims if self.epochs_of([number]) == {number: epoch})
-        if lost:
-            self.lose(lost, [self.committer.open])
-
-    def give_back(self, requests: list[Request]) -> None:
-        """Turn requests away whose partition has another owner; nothing of them happened."""
-        for request in requests:
-            self._forget(request)
-            self.in_flight -= 1
-            self._turn_away(request, Status.MOVED)
-
     def let_go(self, requests: list[Request]) -> None:
         """Let answers go that rest on state alone."""
         self.in_flight -= len(requests)
         for request in requests:
             if request.reply_to is not None:
                 request.reply_to.reply(request)
-
-    def rewind(self, keys: frozenset[str], batches: list[Batch]) -> None:
-        """Undo what was decided in the partitions of keys that are in the ledger, and decide it again.
-
-        Nothing of it was committed or seen. The repeats among it are answered from the ledger this time.
-        """
-        self.gauges.rewinds += 1
-        partitions = {
-            request.partition for batch in batches for request in batch.requests if request.key in keys
-        }
-        assert partitions, "a key is taken that nobody asked for"
-        given_up = frozenset(partitions - self.owned.keys())  # While the batch was on its way.
-        if given_up:
-            self.lose(given_up, batches)
-            partitions -= given_up
-        requests: dict[int, list[Request]] = {number: [] for number in partitions}
-        for batch in batches:
-            for request in batch.without(partitions):
-                requests[request.partition].append(request)
-                self._forget(request)
-        for number in partitions:
-            old = self.owned[number]
-            fresh = OwnedPartition(number, old.epoch)
-            fresh.queue.extend([*requests[number], *old.queue])
-            old.queue.clear()
-            self.owned[number] = fresh
-        self.spawn(self._recover_again(sorted(partitions), keys))
-
-    def _forget(self, request: Request) -> None:
-        """Forget the answer that a request was to get; the key of a repeat was another request's."""
-        if request.key is not None and request.status in (Status.ANSWERED, Status.REFUSED):
-            self.keys.forget(request.key, request.fingerprint)
-
-    async def _recover_again(self, partitions: list[int], keys: frozenset[str]) -> None:
-        retry_s = 0.02
-        while True:
-            try:
-                taken = await self.ledger.with_keys(sorted(keys))
-                recovery = await self.snapshots.recover(partitions, 0)
-            except Unavailable:
-                await self.sleep(retry_s)
-                retry_s = min(retry_s * 2, 0.5)
-            else:
-                break
-        for entry in taken:
-            assert entry.key is not None
-            self.keys.remember(entry.key, entry.fingerprint, _ANSWERED, None, entry)
-        self._install(recovery)
-
-    # Taking partitions over
-
-    async def take(self, partitions: list[int], address: str) -> None:
-        """Claim partitions, recover, serve them. Raises Unavailable: some may be owned then, none served."""
-        started = perf_counter()
-        again = frozenset(partitions) & self.owned.keys()
-        if again:  # Nothing that was decided before the claim may be told after it.
-            self.lose(again, [self.committer.open])
-        closed = self._closed
-        if again or not {entry.partition for entry in closed.entries}.isdisjoint(partitions):
-            # The batch on its way has what was lost before, and must not lose what is claimed now.
-            await self.committer.passed()
-        heads = await self.snapshots.claim(self.options.name, address, partitions, self.clock())
-        for head in heads:
-            self.owned[head.partition] = OwnedPartition(head.partition, head.epoch)
-        most_keys = min(self.options.recovered_keys, self.options.key_window)
-        recovery = await self.snapshots.recover(partitions, most_keys)
-        self.keys.recall(reversed(recovery.recent_keys))
-        # One entry an epoch is the claim's own; what else there is may have a key that was not recalled.
-        if any(head.seq > head.epoch for head in recovery.heads):
-            self.keys.is_whole = False
-        self._install(recovery)
-        self.gauges.recovery_ms = (perf_counter() - started) * 1000
-
-    def _install(self, recovery: Recovery) -> None:
-        """Rebuild partitions from their snapshots and tails, and serve whoever waits for them."""
-        self.activator.restore(recovery)
-        for head in recovery.heads:
-            owned = self.owned.get(head.partition)
-            if owned is None or owned.is_ready:
-                continue
-            if owned.epoch == head.epoch:
-                self._open(owned, head)
-            elif owned.epoch < head.epoch:  # Somebody else has taken it while it was read.
-                self.lose(frozenset({head.partition}), [])
-
-    def _open(self, owned: OwnedPartition, head: Head) -> None:
-        assert owned.state.seq == head.seq, "the ledger has a gap"
-        owned.committed_seq = head.seq
-        owned.is_ready = True
-        for listener in self.on_owned:
-            listener(owned)
-        self.activator.wake(owned)
 
     # Running
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from persistence.ports import Snapshots, Unavailable
 
 if TYPE_CHECKING:
-    from actors.committer import CommitListener
+    from actors.committer import Gate, Owner
     from actors.requests import Request
 
 _RETRY_S_FIRST = 0.02
@@ -25,11 +25,13 @@ class ReadGate:
     def __init__(
         self,
         snapshots: Snapshots,
-        listener: "CommitListener",
+        gate: "Gate",
+        owner: "Owner",
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._snapshots = snapshots
-        self._listener = listener
+        self._gate = gate
+        self._owner = owner
         self._sleep = sleep
         self._waiting: list[tuple[Request, int]] = []
         self._wake = asyncio.Event()
@@ -46,7 +48,7 @@ class ReadGate:
             else:
                 self._waiting.append((request, epoch))
         if given_up:
-            self._listener.give_back(given_up)
+            self._owner.give_back(given_up)
         if self._waiting:
             self._idle.clear()
             self._wake.set()
@@ -63,9 +65,9 @@ class ReadGate:
             waiting, self._waiting = self._waiting, []
             lost = await self._lost({(request.partition, epoch) for request, epoch in waiting})
             if lost:
-                self._listener.lost_since(lost)
-                self._listener.give_back([r for r, epoch in waiting if (r.partition, epoch) in lost])
-            self._listener.let_go([r for r, epoch in waiting if (r.partition, epoch) not in lost])
+                self._owner.lost_since(lost)
+                self._owner.give_back([r for r, epoch in waiting if (r.partition, epoch) in lost])
+            self._gate.let_go([r for r, epoch in waiting if (r.partition, epoch) not in lost])
             if not self._waiting:
                 self._idle.set()
 

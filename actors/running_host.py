@@ -77,7 +77,7 @@ class RunningHost:
 
     async def take(self, partitions: list[int]) -> None:
         """Claim partitions and serve them. Raises Unavailable."""
-        await self.host.take(partitions, self.address)
+        await self.host.ownership.take(partitions, self.address)
 
     async def stop(self) -> None:
         """Take nothing more, answer what is in flight, write the snapshots, and end."""

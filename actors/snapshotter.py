@@ -133,7 +133,7 @@ class Snapshotter:
                 retry_s = min(retry_s * 2, 2.0)
                 continue
             if lost:
-                host.lost_since({(number, epochs[number][0]) for number in lost})
+                host.ownership.lost_since({(number, epochs[number][0]) for number in lost})
             for image in images:
                 if image.owned.state.number not in lost:
                     image.owned.snapshot_seq = image.seq

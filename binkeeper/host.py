@@ -26,7 +26,7 @@ _BROKEN_EXIT = 70
 
 
 _YOUNG = 10_000
-"""New objects at which garbage is collected: 2 ms; with 200,000 it was 45 ms, in which nothing is answered."""
+"""New objects at which garbage is collected: 2 ms. With 200,000 it was 45 ms, and nothing was answered."""
 
 
 def now_ms() -> int:

@@ -86,7 +86,7 @@ async def test_deadlines_are_kept_while_the_directory_hangs(monkeypatch: pytest.
 async def test_a_host_that_gave_a_partition_up_is_not_asked_in_a_loop() -> None:
     async with world() as w:
         await w.receive("TEA", 1)
-        w.hosts[0].host.lose(frozenset(range(PARTITIONS)), [])
+        w.hosts[0].host.ownership.lose(frozenset(range(PARTITIONS)), [])
         asked = w.gateway.submit(number_of("TEA"), RECEIVE, "k")
         turned_away = w.hosts[0].host.gauges.operations
         await until(lambda: turned_away["receive", "moved"] > 0)
@@ -133,7 +133,7 @@ async def test_partitions_that_moved_are_found_in_the_order_of_their_requests() 
     async with world() as w:
         await w.receive("TEA", 1)
         await w.host("second")
-        w.hosts[0].host.lose(frozenset(range(PARTITIONS)), [])
+        w.hosts[0].host.ownership.lose(frozenset(range(PARTITIONS)), [])
         asked = [w.gateway.submit(number_of("TEA"), RECEIVE, f"k{n}") for n in range(100)]
         on_hand = [outcome.view["on_hand"] for outcome in await asyncio.gather(*asked)]  # type: ignore[union-attr]
         assert on_hand == list(range(2, 102))

@@ -108,7 +108,7 @@ async def test_a_host_that_lost_partitions_takes_them_back(monkeypatch: pytest.M
         await s.world.receive("MUG", 5)
         host = s.owner("TEA").running.host
         kept = host.owned[number_of("MUG")]
-        host.lose(frozenset({number_of("TEA")}), [])
+        host.ownership.lose(frozenset({number_of("TEA")}), [])
         view_of(await s.world.reserve("TEA", 5))
         assert host.owned[number_of("MUG")] is kept
         assert s.launcher.killed == []

@@ -89,7 +89,7 @@ async def test_a_read_waits_for_the_check_even_when_its_partition_is_given_up_me
             w.gateway._routes.clear()
             await w.receive(one, 5)
             # The first host learns of it by another way than this batch.
-            first.lose(frozenset({0}), [first.committer.open])
+            first.ownership.lose(frozenset({0}), [first.committer.open])
         await until(lambda: len(caller.ended) == 2)
         assert {request.id: request.status for request in caller.ended} == {
             1: Status.MOVED,

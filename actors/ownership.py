@@ -1,0 +1,164 @@
+"""Which partitions a host owns: it claims and recovers them, and gives them up when another has them.
+
+Ownership is decided in the ledger alone. What is here makes the host's memory follow it.
+"""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+import structlog
+
+from actors.owned import OwnedPartition
+from actors.requests import Request, Status
+from persistence.ports import Head, Recovery, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from actors.committer import Batch
+    from actors.host import Host
+
+_log = structlog.get_logger()
+
+
+class Ownership:
+    """Takes partitions for a host and gives them up."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    # Taking partitions over
+
+    async def take(self, partitions: list[int], address: str) -> None:
+        """Claim partitions, recover, serve them. Raises Unavailable: some may be owned then, none served."""
+        host = self._host
+        started = perf_counter()
+        again = frozenset(partitions) & host.owned.keys()
+        if again:  # Nothing that was decided before the claim may be told after it.
+            self.lose(again, [host.committer.open])
+        closed = host.committer.closed
+        if again or not {entry.partition for entry in closed.entries}.isdisjoint(partitions):
+            # The batch on its way has what was lost before, and must not lose what is claimed now.
+            await host.committer.passed()
+        heads = await host.snapshots.claim(host.options.name, address, partitions, host.clock())
+        for head in heads:
+            host.owned[head.partition] = OwnedPartition(head.partition, head.epoch)
+        most_keys = min(host.options.recovered_keys, host.options.key_window)
+        recovery = await host.snapshots.recover(partitions, most_keys)
+        host.keys.recall(reversed(recovery.recent_keys))
+        # One entry an epoch is the claim's own; what else there is may have a key that was not recalled.
+        if any(head.seq > head.epoch for head in recovery.heads):
+            host.keys.is_whole = False
+        self._install(recovery)
+        host.gauges.recovery_ms = (perf_counter() - started) * 1000
+
+    def _install(self, recovery: Recovery) -> None:
+        """Rebuild partitions from their snapshots and tails, and serve whoever waits for them."""
+        host = self._host
+        host.activator.restore(recovery)
+        for head in recovery.heads:
+            owned = host.owned.get(head.partition)
+            if owned is None or owned.is_ready:
+                continue
+            if owned.epoch == head.epoch:
+                self._open(owned, head)
+            elif owned.epoch < head.epoch:  # Somebody else has taken it while it was read.
+                self.lose(frozenset({head.partition}), [])
+
+    def _open(self, owned: OwnedPartition, head: Head) -> None:
+        host = self._host
+        assert owned.state.seq == head.seq, "the ledger has a gap"
+        owned.committed_seq = head.seq
+        owned.is_ready = True
+        for listener in host.on_owned:
+            listener(owned)
+        host.activator.wake(owned)
+
+    # Giving them up
+
+    def epochs_of(self, partitions: Iterable[int]) -> dict[int, int]:
+        """Return the epochs under which partitions are owned."""
+        host = self._host
+        return {number: host.owned[number].epoch for number in partitions if number in host.owned}
+
+    def lose(self, partitions: frozenset[int], batches: list[Batch]) -> None:
+        """Give up partitions that another host has taken; nothing of theirs in the batches happened."""
+        host = self._host
+        _log.warning("partitions_lost", host=host.options.name, partitions=len(partitions))
+        requests = [request for batch in batches for request in batch.without(partitions)]
+        for number in partitions:
+            owned = host.owned.pop(number, None)
+            if owned is not None:
+                requests += owned.queue
+                owned.queue.clear()
+        self.give_back(requests)
+
+    def lost_since(self, claims: set[tuple[int, int]]) -> None:
+        """Give up partitions that were claimed by others, unless they have been claimed back meanwhile."""
+        host = self._host
+        lost = frozenset(number for number, epoch in claims if self.epochs_of([number]) == {number: epoch})
+        if lost:
+            self.lose(lost, [host.committer.open])
+
+    def give_back(self, requests: list[Request]) -> None:
+        """Turn requests away whose partition has another owner; nothing of them happened."""
+        host = self._host
+        for request in requests:
+            self._forget(request)
+            host.in_flight -= 1
+            host.turn_away(request, Status.MOVED)
+
+    # Deciding again
+
+    def rewind(self, keys: frozenset[str], batches: list[Batch]) -> None:
+        """Undo what was decided in the partitions of keys that are in the ledger, and decide it again.
+
+        Nothing of it was committed or seen. The repeats among it are answered from the ledger this time.
+        """
+        host = self._host
+        host.gauges.rewinds += 1
+        partitions = {
+            request.partition for batch in batches for request in batch.requests if request.key in keys
+        }
+        assert partitions, "a key is taken that nobody asked for"
+        given_up = frozenset(partitions - host.owned.keys())  # While the batch was on its way.
+        if given_up:
+            self.lose(given_up, batches)
+            partitions -= given_up
+        requests: dict[int, list[Request]] = {number: [] for number in partitions}
+        for batch in batches:
+            for request in batch.without(partitions):
+                requests[request.partition].append(request)
+                self._forget(request)
+        for number in partitions:
+            old = host.owned[number]
+            fresh = OwnedPartition(number, old.epoch)
+            fresh.queue.extend([*requests[number], *old.queue])
+            old.queue.clear()
+            host.owned[number] = fresh
+        host.spawn(self._recover_again(sorted(partitions), keys))
+
+    def _forget(self, request: Request) -> None:
+        """Forget the answer that a request was to get; the key of a repeat was another request's."""
+        host = self._host
+        if request.key is not None and request.status in (Status.ANSWERED, Status.REFUSED):
+            host.keys.forget(request.key, request.fingerprint)
+
+    async def _recover_again(self, partitions: list[int], keys: frozenset[str]) -> None:
+        host = self._host
+        retry_s = 0.02
+        while True:
+            try:
+                taken = await host.ledger.with_keys(sorted(keys))
+                recovery = await host.snapshots.recover(partitions, 0)
+            except Unavailable:
+                await host.sleep(retry_s)
+                retry_s = min(retry_s * 2, 0.5)
+            else:
+                break
+        for entry in taken:
+            assert entry.key is not None
+            host.keys.remember(entry.key, entry.fingerprint, Status.ANSWERED, None, entry)
+        self._install(recovery)
