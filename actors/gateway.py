@@ -13,6 +13,7 @@ import structlog
 
 from actors.frames import decode_view
 from actors.lane_client import Lane
+from actors.lanes import Lanes
 from actors.outcomes import Answered, Outcome, Overloaded, Unavailable
 from actors.pending import Pending, late
 from actors.queries import QUERY_NAMES, Query
@@ -47,14 +48,12 @@ class LaneGateway:
     ) -> None:
         self.partitions = partitions
         self._directory = directory
-        self._token = token
         self._timeout_s = timeout_s
         self._pending_max = pending_max
         self._sleep = sleep
         self._loop = asyncio.get_running_loop()
         self._routes: dict[int, Lane] = {}
-        self._lanes: dict[str, Lane] = {}
-        self._connecting: dict[str, asyncio.Task[Lane | None]] = {}
+        self._lanes = Lanes(token, self._receive, self._lost)
         self._pending: dict[int, Pending] = {}
         self._controls: dict[int, Pending] = {}
         self._waiting: dict[int, list[Pending]] = {}
@@ -149,8 +148,6 @@ class LaneGateway:
 
     def _lost(self, lane: Lane) -> None:
         """Send what a broken lane left unanswered again, in order, to whoever owns it now."""
-        if self._lanes.get(lane.address) is lane:
-            del self._lanes[lane.address]
         for partition in [partition for partition, route in self._routes.items() if route is lane]:
             del self._routes[partition]
         for pending in [pending for pending in self._pending.values() if pending.lane is lane]:
@@ -195,38 +192,12 @@ class LaneGateway:
             claim = (placement.host, placement.epoch)
             if placement.partition in self._waiting and self._refuted.get(placement.partition) != claim:
                 lane = self._lanes.get(placement.address)
-                if lane is not None and lane.is_open:
+                if lane is not None:
                     self._placed[placement.partition] = claim
                     self._drain(placement.partition, lane)
                 else:
-                    connecting.add(self._connection_to(placement.address))
+                    connecting.add(self._lanes.opening(placement.address))
         return connecting
-
-    async def _lane_to(self, address: str) -> Lane | None:
-        if self._is_closed:
-            return None
-        lane = self._lanes.get(address)
-        if lane is None or not lane.is_open:
-            lane = await asyncio.shield(self._connection_to(address))
-        return lane
-
-    def _connection_to(self, address: str) -> asyncio.Task[Lane | None]:
-        """Return the attempt to connect that is under way, or begin one."""
-        connecting = self._connecting.get(address)
-        if connecting is None:
-            connecting = self._connecting[address] = self._loop.create_task(self._connect(address))
-        return connecting
-
-    async def _connect(self, address: str) -> Lane | None:
-        try:
-            lane = await Lane.connect(address, self._token, self._receive, self._lost)
-        except Unavailable:
-            return None
-        else:
-            self._lanes[address] = lane
-            return lane
-        finally:
-            del self._connecting[address]
 
     def _drain(self, partition: int, lane: Lane) -> None:
         self._routes[partition] = lane
@@ -292,7 +263,7 @@ class LaneGateway:
 
     async def control(self, address: str, name: str, fields: Any, timeout_s: float = 30.0) -> Any:  # noqa: ANN401
         """Ask a host about itself. Raises Unavailable."""
-        lane = await self._lane_to(address)
+        lane = await self._lanes.to(address)
         if lane is None:
             message = f"no lane to {address}"
             raise Unavailable(message)
@@ -328,13 +299,11 @@ class LaneGateway:
     async def close(self) -> None:
         """Close all lanes; what is in flight fails."""
         self._is_closed = True
-        tasks = [self._reaper, *self._connecting.values()]
-        tasks += [task for task in (self._resolver, self._rerouter) if task is not None]
+        tasks = [task for task in (self._reaper, self._resolver, self._rerouter) if task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for lane in list(self._lanes.values()):
-            lane.close()
+        await self._lanes.close()
         for pending in [*self._pending.values(), *self._controls.values()]:
             if not pending.future.done():
                 pending.future.set_exception(late(pending))

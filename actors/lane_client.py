@@ -23,11 +23,14 @@ _FRAME_REQUESTS = 1_000
 Receive = Callable[[int, int, msgspec.Raw], None]
 """Takes (request id, status, answer)."""
 
+Lost = Callable[["Lane"], None]
+"""Takes a lane that broke, or was closed, after it had been open."""
+
 
 class Lane(asyncio.Protocol):
     """A connection to a host. Requests that were sent when it breaks are their sender's to repeat, by key."""
 
-    def __init__(self, address: str, receive: Receive, lost: Callable[["Lane"], None]) -> None:
+    def __init__(self, address: str, receive: Receive, lost: Lost) -> None:
         self.address = address
         self.host = ""
         self.is_open = False
@@ -40,9 +43,7 @@ class Lane(asyncio.Protocol):
         self._welcome: asyncio.Future[str] = self._loop.create_future()
 
     @classmethod
-    async def connect(
-        cls, address: str, token: str, receive: Receive, lost: Callable[["Lane"], None]
-    ) -> "Lane":
+    async def connect(cls, address: str, token: str, receive: Receive, lost: Lost) -> "Lane":
         """Open a lane and say hello. Raises Unavailable."""
         host, _, port = address.rpartition(":")
         lane = cls(address, receive, lost)
