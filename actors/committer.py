@@ -15,13 +15,11 @@ import structlog
 from actors.gauges import Gauges
 from actors.read_gate import ReadGate
 from actors.requests import Request
+from actors.retrying import RETRY_S_FIRST, RETRY_S_MAX, until_available
 from engine.entries import Entry
 from persistence.ports import KeysTaken, Ledger, OutcomeUnknown, PartitionsLost, Snapshots, Unavailable
 
 _log = structlog.get_logger()
-
-_RETRY_S_FIRST = 0.02
-_RETRY_S_MAX = 0.5
 
 
 class Batch:
@@ -153,7 +151,7 @@ class Committer:
         self._gate.committed(batch)
 
     async def _append(self, batch: Batch) -> None:
-        retry_s = _RETRY_S_FIRST
+        retry_s = RETRY_S_FIRST
         while batch.entries:
             try:
                 await self._ledger.append(batch.entries)
@@ -164,7 +162,7 @@ class Committer:
             except Unavailable as fault:
                 _log.warning("commit_waits", fault=str(fault), retry_s=retry_s)
                 await self._sleep(retry_s)
-                retry_s = min(retry_s * 2, _RETRY_S_MAX)
+                retry_s = min(retry_s * 2, RETRY_S_MAX)
             except OutcomeUnknown as fault:
                 _log.warning("commit_unknown", fault=str(fault))
                 if await self._find_out(batch.entries):
@@ -173,10 +171,4 @@ class Committer:
                 return
 
     async def _find_out(self, entries: list[Entry]) -> bool:
-        retry_s = _RETRY_S_FIRST
-        while True:
-            try:
-                return await self._ledger.is_committed(entries)
-            except (Unavailable, OutcomeUnknown):
-                await self._sleep(retry_s)
-                retry_s = min(retry_s * 2, _RETRY_S_MAX)
+        return await until_available(lambda: self._ledger.is_committed(entries), self._sleep, OutcomeUnknown)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from actors.owned import OwnedPartition
 from actors.requests import Request, Status
+from actors.retrying import until_available
 from engine.refusals import Refused
-from persistence.ports import Unavailable
 
 if TYPE_CHECKING:
     from actors.host import Host
@@ -58,17 +58,9 @@ class Doubts:
 
     async def _run(self) -> None:
         host = self._host
-        retry_s = 0.02
         while self._open:
             self._asked, self._open = self._open, {}
-            while True:
-                try:
-                    entries = await host.ledger.with_keys(list(self._asked))
-                except Unavailable:
-                    await host.sleep(retry_s)
-                    retry_s = min(retry_s * 2, 0.5)
-                else:
-                    break
+            entries = await until_available(lambda: host.ledger.with_keys(list(self._asked)), host.sleep)
             for entry in entries:
                 assert entry.key is not None
                 if host.keys.get(entry.key) is None:

@@ -24,6 +24,7 @@ from actors.owned import OwnedPartition
 from actors.ownership import Ownership
 from actors.queries import QUERY_NAMES, ExplainStock, Query, ReadBin, ReadReservation, ReadStock
 from actors.requests import Request, Status
+from actors.retrying import until_available
 from engine.apply import apply
 from engine.commands import ExpireStock, ReserveTogether
 from engine.decide import decide
@@ -32,7 +33,7 @@ from engine.refusals import Refusal, Refused, refused
 from engine.reserving import find
 from engine.state import Stock
 from engine.views import answer, bin_view, explain_view, reservation_view, stock_view
-from persistence.ports import Ledger, Snapshots, Unavailable
+from persistence.ports import Ledger, Snapshots
 
 _log = structlog.get_logger()
 
@@ -204,16 +205,12 @@ class Host:
 
     async def _answer_from_ledger(self, request: Request, entry: Entry) -> None:
         """Answer a repeat whose first answer only the ledger knows. Nothing needs to be committed."""
-        retry_s = 0.02
-        while True:
-            try:
-                async with self._looking_back:
-                    view = await first_answer(self.ledger, request.command, entry)
-            except Unavailable:
-                await self.sleep(retry_s)
-                retry_s = min(retry_s * 2, 0.5)
-            else:
-                break
+
+        async def look_back() -> dict[str, Any]:
+            async with self._looking_back:
+                return await first_answer(self.ledger, request.command, entry)
+
+        view = await until_available(look_back, self.sleep)
         request.status, request.encoded = Status.REPLAYED, encode(view)
         self.gauges.operations[request.name, "replayed"] += 1
         if request.key is not None:

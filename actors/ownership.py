@@ -12,7 +12,8 @@ import structlog
 
 from actors.owned import OwnedPartition
 from actors.requests import Request, Status
-from persistence.ports import Head, Recovery, Unavailable
+from actors.retrying import until_available
+from persistence.ports import Head, Recovery
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -148,16 +149,8 @@ class Ownership:
 
     async def _recover_again(self, partitions: list[int], keys: frozenset[str]) -> None:
         host = self._host
-        retry_s = 0.02
-        while True:
-            try:
-                taken = await host.ledger.with_keys(sorted(keys))
-                recovery = await host.snapshots.recover(partitions, 0)
-            except Unavailable:
-                await host.sleep(retry_s)
-                retry_s = min(retry_s * 2, 0.5)
-            else:
-                break
+        taken = await until_available(lambda: host.ledger.with_keys(sorted(keys)), host.sleep)
+        recovery = await until_available(lambda: host.snapshots.recover(partitions, 0), host.sleep)
         for entry in taken:
             assert entry.key is not None
             host.keys.remember(entry.key, entry.fingerprint, Status.ANSWERED, None, entry)

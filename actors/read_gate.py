@@ -9,14 +9,12 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from persistence.ports import Snapshots, Unavailable
+from actors.retrying import until_available
+from persistence.ports import Snapshots
 
 if TYPE_CHECKING:
     from actors.committer import Gate, Owner
     from actors.requests import Request
-
-_RETRY_S_FIRST = 0.02
-_RETRY_S_MAX = 0.5
 
 
 class ReadGate:
@@ -76,12 +74,5 @@ class ReadGate:
         newest: dict[int, int] = {}
         for partition, epoch in claims:
             newest[partition] = max(epoch, newest.get(partition, 0))
-        retry_s = _RETRY_S_FIRST
-        while True:
-            try:
-                lost = await self._snapshots.lost(newest)
-            except Unavailable:
-                await self._sleep(retry_s)
-                retry_s = min(retry_s * 2, _RETRY_S_MAX)
-            else:
-                return {claim for claim in claims if claim[0] in lost or claim[1] < newest[claim[0]]}
+        lost = await until_available(lambda: self._snapshots.lost(newest), self._sleep)
+        return {claim for claim in claims if claim[0] in lost or claim[1] < newest[claim[0]]}
