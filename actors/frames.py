@@ -18,7 +18,7 @@ import msgspec
 from actors.queries import QUERIES, Query
 from engine.commands import OPERATIONS, Command, ReserveTogether
 
-LANE_VERSION = 1
+LANE_VERSION = 2
 FRAME_BYTES_MAX = 32 * 1024 * 1024
 REQUESTS_PER_FRAME_MAX = 20_000
 _LENGTH_BYTES = 4
@@ -59,13 +59,16 @@ def decode_command(name: str, fields: msgspec.Raw) -> Command | Query:
     return command
 
 
-def fingerprint_of(command: Command | Query, name: str, fields: msgspec.Raw) -> int:
-    """Return a 63-bit hash of a command's body, to tell a repeat from a key that is used again."""
+def fingerprint_of(command: Command | Query, name: str, partition: int, fields: msgspec.Raw) -> int:
+    """Return a 63-bit hash of a command's body, to tell a repeat from a key that is used again.
+
+    The partition is part of it: two partitions may have reservations of the same number and instant.
+    """
     if type(command) is ReserveTogether:
         return command.fingerprint
     hash_ = _HASHES[name].copy()
     hash_.update(fields)
-    return int.from_bytes(hash_.digest(), "big") >> 1
+    return int.from_bytes(hash_.digest(), "big") >> 1 ^ partition
 
 
 def frame(payload: bytes) -> bytes:

@@ -196,7 +196,7 @@ class HostLane(asyncio.Protocol):
             if why is not None:
                 self._reject(request_id, partition, name, why)
                 return None
-        fingerprint = fingerprint_of(command, name, fields) if key is not None else None
+        fingerprint = fingerprint_of(command, name, partition, fields) if key is not None else None
         return Request(self, request_id, partition, name, command, key, fingerprint)
 
     def _is_plain(self, command: ReserveStock, partition: int, key: str | None) -> bool:

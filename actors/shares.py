@@ -7,7 +7,7 @@ first answer of each, shows the first answer of all.
 
 import asyncio
 from collections.abc import Awaitable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from actors.outcomes import Answered, Fault, Outcome, OutcomeUnknown
 from actors.ports import Gateway
@@ -42,8 +42,11 @@ class Shares:
             self._gateway.query(number, ReadReservation(reservation, opened_at_ms))
             for number, reservation, opened_at_ms in home.view["parts"]
         ]
-        outcomes = await asyncio.gather(*asked)
-        return [outcome.view for outcome in outcomes if isinstance(outcome, Answered)]
+        views = []
+        for outcome in await asyncio.gather(*asked):
+            assert isinstance(outcome, Answered), "a share of a decided reservation is not there"
+            views.append(outcome.view)
+        return views
 
     async def now(self, home: Answered) -> Answered:
         """Return the reservation with the lines of all its shares, as they are now. Raises Fault."""
@@ -71,13 +74,15 @@ class Shares:
         happened. Units of a quantity must lie in one share.
         """
         sku = getattr(command, "sku", None)
-        views = [home.view, *await self.read(home)]
+        with _has_happened() if home.replayed else nullcontext():
+            views = [home.view, *await self.read(home)]
         concerned = [view for view in views if any(sku in (None, line["sku"]) for line in view["lines"])]
         if not concerned:
             return refused(Refusal.SKU_NOT_RESERVED, sku=sku)
         if getattr(command, "quantity", None) is not None and len(concerned) > 1:
             return refused(Refusal.SKU_REQUIRED)
-        await self._confirm_late(home, views, key)
+        with _has_happened() if home.replayed else nullcontext():
+            await self._confirm_late(home, views, key)
         outcomes = await asyncio.gather(*self._steps(concerned, command, key), return_exceptions=True)
         _raise_fault(outcomes)
         answered = [outcome for outcome in outcomes if isinstance(outcome, Answered)]

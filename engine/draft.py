@@ -3,12 +3,9 @@
 import json
 from typing import Any
 
-from engine.entries import EFFECTS, Entry
+from engine.entries import EFFECTS, Entry, make_entry
 from engine.limits import QUANTITY_MAX
 from engine.state import Lot, Partition, Stock
-
-_new = tuple.__new__
-"""Makes a named tuple three times as fast as its own constructor: 0.16 us, not 0.49 us."""
 
 
 class Draft:
@@ -96,10 +93,10 @@ class Draft:
         self.seq += 1
         entries = self.entries
         if entries:
-            entries.append(_new(Entry, (self.partition, self.seq, self.at_ms, kind, None, None, 0, *rest)))
+            entries.append(make_entry((self.partition, self.seq, self.at_ms, kind, None, None, 0, *rest)))
         else:
             start = (self.partition, self.seq, self.at_ms, kind, self.key, self.fingerprint, 1)
-            entries.append(_new(Entry, (*start, *rest)))
+            entries.append(make_entry((*start, *rest)))
 
     def finish(self) -> list[Entry]:
         """Return the entries; the first carries the key, the body's fingerprint and how many they are."""

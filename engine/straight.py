@@ -1,17 +1,15 @@
 """The straight way: a reserve of one line that one lot alone can serve, decided without a draft.
 
 Most of what comes is this, and it takes a quarter of the time (1.2 us instead of 5). It decides what
-`engine.reserving` would; a property test compares the two.
+`engine.reserving` would; whatever the tests of the engine decide, they decide both ways.
 """
 
 from engine.commands import ReserveStock
-from engine.entries import Entry, Kind
+from engine.entries import Entry, Kind, make_entry
 from engine.limits import QUANTITY_MAX
 from engine.state import Partition
 
 _RESERVED = Kind.STOCK_RESERVED
-_new = tuple.__new__
-"""Makes a named tuple three times as fast as its own constructor: 0.16 us, not 0.49 us."""
 
 
 def reserve_straight(
@@ -41,11 +39,9 @@ def reserve_straight(
     if reserved + held > on_hand or quantity > QUANTITY_MAX or lot.expires_at_ms is not None:
         return None
     seq = partition.seq + 1
-    at_ms = partition.at_ms
-    at_ms = max(at_ms, now_ms)
+    at_ms = max(now_ms, partition.at_ms)
     expires_at_ms = None if ttl_s is None else at_ms + ttl_s * 1000
-    return _new(
-        Entry,
+    return make_entry(
         (
             partition.number, seq, at_ms, _RESERVED, key, fingerprint, 1, stock.site, stock.sku,
             bin_.location, lot.code, quantity, on_hand, reserved, held, seq, index, None, expires_at_ms,

@@ -192,3 +192,32 @@ async def test_many_that_send_the_same_batch_at_once_have_it_done_once(api: Api)
     replies = await asyncio.gather(*(api.batch(ONE, TWO) for _ in range(8)))
     assert {tuple(statuses(reply)) for reply in replies} == {(201, 201)}
     assert [await api.w.stock(sku) for sku in ("tea", "jam")] == [(1, 0), (2, 0)]
+
+
+async def test_reservations_of_the_same_number_and_instant_are_not_one_body(api: Api) -> None:
+    """The clock of these hosts stands still, and each of the two is the first of its partition."""
+    for sku in ("tea", "jam"):
+        await api.post("/v1/stock/receive", {"site": "LON", "sku": sku, "location": "A", "quantity": 5})
+    held = [
+        (await api.post("/v1/reservations", {"site": "LON", "sku": sku, "quantity": 2})).body["id"]
+        for sku in ("tea", "jam")
+    ]
+    assert held[0][:13] == held[1][:13]
+    assert held[0][-12:] == held[1][-12:]
+    own = {"Idempotency-Key": "own"}
+    first = await api.post(f"/v1/reservations/{held[0]}/pick", {}, headers=own)
+    other = await api.post(f"/v1/reservations/{held[1]}/pick", {}, headers=own)
+    assert (first.status, other.status) == (200, 422)
+    assert other.body["code"] == "idempotency_key_reused"
+
+
+async def test_of_two_operations_with_one_key_the_first_is_carried_out(api: Api) -> None:
+    for sku in ("tea", "jam"):
+        await api.post("/v1/stock/receive", {"site": "LON", "sku": sku, "location": "A", "quantity": 5})
+    held = [
+        (await api.post("/v1/reservations", {"site": "LON", "sku": sku, "quantity": 2})).body["id"]
+        for sku in ("tea", "jam")
+    ]
+    picks = [{"op": "pick", "id": reservation, "key": "own"} for reservation in held]
+    reply = await api.batch(*picks)
+    assert [result["status"] for result in reply.body["results"]] == [200, 422]

@@ -145,6 +145,9 @@ class Warehouse(Shelves):
         if location is not None and quantity > here:
             is_possible = is_possible and self.model.available(sku, self.now_ms, location) >= quantity - here
         reservation = self.desk.partition.reservations[number]
+        if reservation.attempt is not None and all(line.sku != sku for line in reservation.lines):
+            self.pick_from_another_share(number, sku, quantity)
+            return
         command = PickReservation(
             number, reservation.opened_at_ms, quantity, sku, location, None,
             "not there" if is_short else None, reservation.attempt is not None,
@@ -163,6 +166,12 @@ class Warehouse(Shelves):
         if is_short and location is None:
             assert left == promise.total() - open_units, "a short pick leaves nothing of its SKU reserved"
         self.expire_lots()
+
+    def pick_from_another_share(self, number: int, sku: str, quantity: int) -> None:
+        """A share that has nothing of a SKU only notes that others were asked."""
+        command = PickReservation(number, self.opened_at_ms(number), quantity, sku, is_share=True)
+        entries = self.decide(command, is_possible=self.is_pickable(number))
+        assert entries is None or [entry.kind for entry in entries] == ["request_noted"]
 
     @precondition(has_reservations)
     @rule(choice=st.integers(0, 99), ttl_s=st.integers(1, 120))
