@@ -141,15 +141,20 @@ class Warehouse(Shelves):
         promise = self.model.promises[number].copy()
         open_units = sum(units for place, units in promise.items() if place[0] == sku)
         here = sum(units for place, units in promise.items() if place[:2] == (sku, location))
-        is_possible = self.is_pickable(number) and 0 < open_units >= quantity
-        if location is not None and quantity > here:
-            is_possible = is_possible and self.model.available(sku, self.now_ms, location) >= quantity - here
         reservation = self.desk.partition.reservations[number]
+        # A change of a SKU that another share has is carried out there, and only noted here.
+        is_noted = reservation.attempt is not None and sku not in {line.sku for line in reservation.lines}
+        is_possible = self.is_pickable(number) and (is_noted or 0 < open_units >= quantity)
+        if location is not None and quantity > here and not is_noted:
+            is_possible = is_possible and self.model.available(sku, self.now_ms, location) >= quantity - here
         command = PickReservation(
             number, reservation.opened_at_ms, quantity, sku, location, None,
             "not there" if is_short else None, reservation.attempt is not None,
         )  # fmt: skip
         entries = self.decide(command, is_possible=is_possible)
+        if is_noted:
+            assert entries is None or [entry.kind for entry in entries] == ["request_noted"]
+            return
         self.take_out(entries, quantity)
         if entries is None:
             return
