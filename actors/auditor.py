@@ -5,7 +5,7 @@ by kinds and quantities alone, a stretch at a time, and looks whether each row's
 Then it compares each lot: memory with the sum, and the snapshot's row with the sum, also where a stock rests.
 A lot that moved on meanwhile is compared with the ledger's row that moved it, which the next round adds up; a
 row that a snapshot will write again is left to the next round too. Reserved units are compared with what open
-reservations hold.
+reservations hold, both as they were at one moment, however busy the stock is.
 
 It works in steps of some milliseconds, rests in proportion to what they took, and longer on a busy host.
 """
@@ -18,18 +18,18 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from actors.seen import Seen
 from actors.sums import Balance, Place, Sum, Sums
 from persistence.ports import SUMMED_MAX, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Iterator
+    from collections.abc import Awaitable, Callable
 
     from actors.host import Host
     from actors.owned import OwnedPartition
     from engine.commands import StockKey
     from engine.entries import Entry
     from engine.images import LotRow
-    from engine.state import Reservation, Stock
 
 _log = structlog.get_logger()
 
@@ -43,7 +43,7 @@ _BUSY_REST = 50
 _BUSY_IN_FLIGHT = 64
 """Requests in flight from which on a host is busy."""
 _COMPARED_MAX = 1_000
-"""Lots and reservations that are looked at in one go: 2 ms. A stock with more lots is taken whole."""
+"""Lots and reservations that are looked at in one go: 2 ms. A stock with more of them is copied whole."""
 _LOTS_MAX = 50_000
 """Lots whose sums are remembered: 25 MB. A partition that has more is audited in shares of its SKUs."""
 _SHARES_MAX = 4_096
@@ -53,10 +53,6 @@ _LOGGED_MAX = 100
 """Places that are logged in a round."""
 
 _NOTHING = Sum()
-
-
-Seen = dict[Place, tuple[int, Balance]]
-"""A stock in memory, as it was at one sequence number: each lot's last entry, and its balances."""
 
 
 class Auditor:
@@ -91,7 +87,7 @@ class Auditor:
     async def round(self) -> None:
         """Audit everything once.
 
-        What is found is published at once; it is taken back when a whole round finds less.
+        What is found is published at once; it is taken back when a round finds less that compared everything.
         """
         gauges = self._host.gauges
         self._found = self._logged = 0
@@ -99,11 +95,10 @@ class Auditor:
         is_whole = bool(self._host.owned)
         for owned in list(self._host.owned.values()):
             try:
-                await self._audit(owned)
+                is_whole &= await self._audit(owned)
             except Unavailable as fault:
                 _log.info("audit_waits", fault=str(fault))
                 is_whole = False
-            is_whole = is_whole and self._is_ours(owned)
             await self._stepped()
         if is_whole:
             gauges.drift = self._found
@@ -126,16 +121,21 @@ class Auditor:
         """Whether what was seen of a partition still counts: it was neither lost nor rewound."""
         return owned.is_ready and self._host.owned.get(owned.state.number) is owned
 
-    async def _audit(self, owned: OwnedPartition) -> None:
-        """Audit a partition, in shares of its SKUs if it has very many lots. Raises Unavailable."""
+    async def _audit(self, owned: OwnedPartition) -> bool:
+        """Audit a partition, in shares of its SKUs if it has very many lots. False: not all was compared.
+
+        Raises Unavailable.
+        """
+        is_whole = True
         todo = [(0, 1)]
         while todo and self._is_ours(owned):
             share, shares = todo.pop()
             sums = Sums(share, shares)
             if await self._add_up(owned, sums, self._lots_max if shares < _SHARES_MAX else None):
-                await self._compare(owned, sums)
+                is_whole &= await self._compare(owned, sums)
             else:
                 todo += [(share, shares * 2), (share + shares, shares * 2)]
+        return is_whole and self._is_ours(owned)
 
     async def _add_up(self, owned: OwnedPartition, sums: Sums, lots_max: int | None) -> bool:
         """Add up what of a partition's ledger is durable now; False when it has too many lots."""
@@ -148,45 +148,53 @@ class Auditor:
             await self._stepped()
         return True
 
-    async def _compare(self, owned: OwnedPartition, sums: Sums) -> None:
-        """Compare memory and the snapshot with the sums, some stocks at a time."""
+    async def _compare(self, owned: OwnedPartition, sums: Sums) -> bool:
+        """Compare memory and the snapshot with the sums, some stocks at a time; False: not all of them."""
         stocks = owned.state.stocks
         keys = [*sums.of, *(key for key in stocks if key not in sums.of and sums.has(key[1]))]
         group: list[StockKey] = []
         weight = 0
+        is_whole = True
         for key in keys:
             group.append(key)
             stock = stocks.get(key)
             weight += 1 + len(sums.of.get(key, ())) + len((stock and stock.reservations) or ())
             if weight >= _COMPARED_MAX:
-                await self._compare_stocks(owned, sums, group)
+                is_whole &= await self._compare_stocks(owned, sums, group)
                 await self._stepped()
                 group, weight = [], 0
-        await self._compare_stocks(owned, sums, group)
+        return is_whole & await self._compare_stocks(owned, sums, group)
 
-    async def _compare_stocks(self, owned: OwnedPartition, sums: Sums, keys: list[StockKey]) -> None:
-        if not keys or not self._is_ours(owned):
-            return
+    async def _compare_stocks(self, owned: OwnedPartition, sums: Sums, keys: list[StockKey]) -> bool:
+        if not keys:
+            return True
+        if not self._is_ours(owned):
+            return False
         host, state = self._host, owned.state
         snapshot_seq, seq = owned.snapshot_seq, state.seq
-        seen = {key: _lots_of(state.stocks[key]) for key in keys if key in state.stocks}
-        for key in seen:
-            await self._compare_reservations(key, state.stocks.get(key))
+        seen = {key: Seen(state.stocks[key]) for key in keys if key in state.stocks}
+        for key, stock in seen.items():
+            await self._compare_reservations(key, stock)
         rows: dict[StockKey, dict[Place, LotRow]] = {}
         for row in await host.snapshots.lots(keys):
             rows.setdefault((row.site, row.sku), {})[row.location, row.lot] = row
         last = await self._moved_on(owned, sums, seen, seq)
         if not self._is_ours(owned):
-            return
+            return False
+        compared = 0
         for key in keys:
-            self._compare_stock(key, sums, seen.get(key), rows.get(key, {}), last, snapshot_seq)
-        host.gauges.audits += len(keys)
+            stock_seen, stock_rows = seen.get(key), rows.get(key, {})
+            compared += self._compare_stock(key, sums, stock_seen, stock_rows, last, snapshot_seq)
+        host.gauges.audits += compared
+        return compared == len(keys)
 
     async def _moved_on(
         self, owned: OwnedPartition, sums: Sums, seen: dict[StockKey, Seen], seq: int
     ) -> dict[int, Entry] | None:
         """Return the last entries of lots that have one after those added up; None: not durable yet."""
-        seqs = [lot_seq for lots in seen.values() for lot_seq, _ in lots.values() if lot_seq > sums.seq]
+        seqs = [
+            lot_seq for stock in seen.values() for lot_seq, _ in stock.lots.values() if lot_seq > sums.seq
+        ]
         if not seqs:
             return {}
         for _ in range(_DURABLE_TRIES):
@@ -206,38 +214,40 @@ class Auditor:
         rows: dict[Place, LotRow],
         last: dict[int, Entry] | None,
         snapshot_seq: int,
-    ) -> None:
+    ) -> bool:
+        """Compare a stock; False when the last entry of one of its lots could not be read."""
+        is_whole = True
         totals = sums.of.get(key, {})
-        for place in totals.keys() | rows.keys() | (seen or {}).keys():
+        lots = seen.lots if seen is not None else {}
+        for place in totals.keys() | rows.keys() | lots.keys():
             total = totals.get(place, _NOTHING)
             self._differ(key, place, "entries", total.beyond, (0, 0, 0))
             if seen is not None:
-                lot_seq, balance = seen.get(place, (0, (0, 0, 0)))
+                lot_seq, balance = lots.get(place, (0, (0, 0, 0)))
                 if lot_seq <= sums.seq:
                     self._differ(key, place, "memory", balance, total.balance)
                 elif last is not None:
                     self._differ(key, place, "memory", balance, _balance_at(last.get(lot_seq), key, place))
+                else:
+                    is_whole = False
             row = rows.get(place)
             is_written = seen is None or total.seq <= snapshot_seq
             if is_written and (row is None or row.seq <= sums.seq):
                 balance = (row.on_hand, row.reserved, row.held) if row else (0, 0, 0)
                 self._differ(key, place, "snapshot", balance, total.balance)
+        return is_whole
 
-    async def _compare_reservations(self, key: StockKey, stock: Stock | None) -> None:
-        """Compare reserved units with what open reservations hold, unless the stock changes meanwhile."""
-        if stock is None:
-            return
-        seq = _last_seq(stock)
+    async def _compare_reservations(self, key: StockKey, seen: Seen) -> None:
+        """Compare reserved units with what open reservations held at the same moment."""
         promised: Counter[Place] = Counter()
-        for some in _in_groups((stock.reservations or {}).values()):
-            _add_promised(promised, key, some)
-            if len(some) == _COMPARED_MAX:
+        for start in range(0, len(seen.promised), _COMPARED_MAX):
+            for location, lot, units in seen.promised[start : start + _COMPARED_MAX]:
+                promised[location, lot] += units
+            if len(seen.promised) > _COMPARED_MAX:
                 await self._host.sleep(0)
-        if _last_seq(stock) != seq:
-            return
-        reserved = {place: balance[1] for place, (_, balance) in _lots_of(stock).items()}
-        for place in reserved.keys() | promised.keys():
-            self._differ(key, place, "reservations", (0, promised[place], 0), (0, reserved.get(place, 0), 0))
+        for place in seen.lots.keys() | promised.keys():
+            reserved = seen.lots[place][1][1] if place in seen.lots else 0
+            self._differ(key, place, "reservations", (0, promised[place], 0), (0, reserved, 0))
 
     def _differ(self, key: StockKey, place: Place, what: str, found: Balance, expected: Balance) -> None:
         """Count by how many units a place differs, and log it."""
@@ -260,36 +270,8 @@ class Auditor:
             )
 
 
-def _lots_of(stock: Stock) -> Seen:
-    return {
-        (bin_.location, lot.code): (lot.seq, (lot.on_hand, lot.reserved, lot.held))
-        for bin_ in stock.bins.values()
-        for lot in bin_.lots
-    }
-
-
-def _last_seq(stock: Stock) -> int:
-    return max((bin_.seq for bin_ in stock.bins.values()), default=0)
-
-
 def _balance_at(entry: Entry | None, key: StockKey, place: Place) -> Balance:
     """Return what an entry says of a lot; nothing when it is about another."""
     if entry is None or (entry.site, entry.sku, entry.location, entry.lot) != (*key, *place):
         return (0, 0, 0)
     return entry.on_hand, entry.reserved, entry.held
-
-
-def _in_groups(reservations: Iterable[Reservation]) -> Iterator[list[Reservation]]:
-    """Go through reservations as they are now, some at a time."""
-    every = list(reservations)
-    for start in range(0, len(every), _COMPARED_MAX):
-        yield every[start : start + _COMPARED_MAX]
-
-
-def _add_promised(promised: Counter[Place], key: StockKey, reservations: list[Reservation]) -> None:
-    """Add what reservations hold of each lot of a stock."""
-    for reservation in reservations:
-        for line in reservation.lines:
-            if (line.site, line.sku) == key:
-                for allocation in line.allocations:
-                    promised[allocation.location, allocation.lot] += allocation.open

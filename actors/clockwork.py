@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from collections import deque
 from typing import TYPE_CHECKING
 
 import structlog
@@ -12,6 +13,7 @@ from actors.owned import OwnedPartition
 from actors.ports import Gateway
 from actors.requests import Request
 from engine.commands import AbandonReservation, ConfirmReservation, ExpireStock, SettleAttempt, StockKey
+from engine.state import NEVER_MS
 
 if TYPE_CHECKING:
     from actors.host import Host
@@ -30,6 +32,9 @@ class Clockwork:
     def __init__(self, host: Host, peers: Gateway) -> None:
         self._host = host
         self._peers = peers
+        self._overdue: deque[tuple[int, int]] = deque()
+        """(partition, number) of the tentative shares that are settled next. One that could not be settled
+        comes last again, so that those whose home stays away keep nobody waiting."""
         self._settling: set[tuple[int, int]] = set()
 
     async def run(self) -> None:
@@ -60,13 +65,20 @@ class Clockwork:
     def settle_overdue(self) -> None:
         """Ask the home partitions of tentative shares that are past their deadline what became of them."""
         now_ms = self._host.clock()
-        for number, owned in self._host.owned.items():
-            for reservation, deadline_ms in owned.state.tentative.items():
-                if len(self._settling) >= _SETTLING_MAX:
-                    return
-                if deadline_ms <= now_ms and (number, reservation) not in self._settling:
-                    self._settling.add((number, reservation))
-                    self._host.spawn(self._settle(number, reservation))
+        if len(self._overdue) < _SETTLING_MAX:
+            known = self._settling.union(self._overdue)
+            self._overdue.extend(
+                (number, reservation)
+                for number, owned in self._host.owned.items()
+                for reservation, deadline_ms in owned.state.tentative.items()
+                if deadline_ms <= now_ms and (number, reservation) not in known
+            )
+        while self._overdue and len(self._settling) < _SETTLING_MAX:
+            share = number, reservation = self._overdue.popleft()
+            owned = self._host.owned.get(number)
+            if owned is not None and owned.state.tentative.get(reservation, NEVER_MS) <= now_ms:
+                self._settling.add(share)
+                self._host.spawn(self._settle(number, reservation))
 
     async def _settle(self, number: int, reservation_number: int) -> None:
         try:

@@ -5,7 +5,6 @@ own. A standby host is kept started and empty, so that a dead one is replaced wi
 """
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Protocol, cast
 
@@ -95,7 +94,6 @@ class Supervisor:
         self._is_stopping = False
         self._tasks: list[asyncio.Task[None]] = []
         self._kills: set[asyncio.Task[None]] = set()
-        self._look_at_spares = asyncio.Event()
         self._serving = asyncio.Event()
 
     async def start(self) -> None:
@@ -223,10 +221,7 @@ class Supervisor:
                         await self._launcher.kill(spare)
             except Exception as fault:  # noqa: BLE001 - nobody else would look
                 _log.error("supervisor_failed", exc_info=fault)
-            self._look_at_spares.clear()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_SPARE_PING_S):
-                    await self._look_at_spares.wait()
+            await self._sleep(_SPARE_PING_S)
 
     async def _answers(self, process: HostProcess) -> bool:
         return await self._owned_by(process) is not None

@@ -1,8 +1,8 @@
 """When a host's process looks for garbage, and gives memory back.
 
-Reference counting frees bins and reservations: their objects do not point back at what holds them. So each new
-object is looked at once, and what survives is frozen. Else a host with a million bins would look at all of them
-again and again, and stand still for a second each time.
+Reference counting frees bins and reservations: their objects do not point back at what holds them. So each
+new object is looked at once, and what survives is frozen. Else a host with a million bins would look at all
+of them again and again, and stand still for a second each time.
 """
 
 import contextlib

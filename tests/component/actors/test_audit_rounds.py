@@ -116,6 +116,50 @@ async def test_under_load_everything_is_compared_and_nothing_differs() -> None:
         assert (await audit(w))[1] == 1
 
 
+async def test_drift_of_a_hot_stock_with_many_reservations_is_seen_under_load_too() -> None:
+    async with world() as w:
+        await w.receive("TEA", 10_000)
+        held = await asyncio.gather(*(w.reserve("TEA", 1) for _ in range(1_200)))
+        assert view_of(held[7])["state"] == "held"
+        reservations = stock_of(w, "TEA").reservations
+        assert reservations is not None
+        del reservations[next(iter(reservations))]
+        over, worked = False, 0
+
+        async def work() -> None:
+            nonlocal worked
+            while not over:
+                mine = view_of(await w.reserve("TEA", 2, ttl_s=60))
+                await w.reservations.release(mine["id"], quantity=None, sku=None, key=w.key())
+                worked += 1
+
+        assert await audit(w) == (1, 1)
+        working = [asyncio.ensure_future(work()) for _ in range(4)]
+        audits = [await audit(w) for _ in range(10)]
+        over = True
+        await asyncio.gather(*working)
+        assert worked > 10
+        assert audits == [(1, 1)] * 10
+        assert w.hosts[0].host.gauges.audit_rounds == 11
+
+
+async def test_what_could_not_be_compared_is_not_counted_and_its_drift_is_not_taken_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("actors.auditor._DURABLE_TRIES", 2)
+    async with world() as w:
+        await fill(w)
+        lot = lot_of(w, "JAM")
+        lot.on_hand += 1
+        assert await audit(w) == (2, 1)
+        with w.ledgers[0].gate.held():
+            asked = asyncio.ensure_future(w.receive("JAM", 5))
+            await until(lambda: lot.on_hand == 6 + 1 + 5)
+            assert await audit(w) == (1, 1)
+            assert w.hosts[0].host.gauges.audit_rounds == 1
+        await asked
+
+
 async def test_a_host_tells_its_drift_and_how_much_it_has_compared() -> None:
     async with world() as w:
         await fill(w)

@@ -10,13 +10,18 @@ from tests.component.actors.steered import Gate
 from tests.component.actors.world import PARTITIONS, World, number_of, until, view_of, world
 
 SHARES = 7
+HOME = (number_of("TEA") + 1) % PARTITIONS
+AWAY = (number_of("TEA") + 2) % PARTITIONS
 
 
-async def leave_undecided(w: World) -> None:
-    """Hold units for attempts whose coordinators are gone, and let their deadline pass."""
+async def leave_undecided(w: World, *, away: int = 0) -> None:
+    """Hold units for attempts whose coordinators are gone, and let their deadline pass.
+
+    The oldest have a home that is away.
+    """
     await w.receive("TEA", 100)
-    home = (number_of("TEA") + 1) % PARTITIONS
     for n in range(SHARES):
+        home = AWAY if n < away else HOME
         lines = (ReserveLine("LON", "TEA", 1),)
         command = ReserveTentatively(f"attempt-{n}", home, w.now_ms + 1_000, lines)
         view_of(await w.gateway.submit(number_of("TEA"), command, w.key()))
@@ -52,28 +57,36 @@ async def test_no_more_shares_are_settled_at_once_than_the_limit(monkeypatch: py
         assert await w.stock("TEA") == (100, 0)
 
 
-async def test_a_share_whose_home_does_not_answer_gives_its_place_to_the_next(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("away", [2, 5])
+async def test_shares_whose_home_never_answers_keep_nobody_waiting(
+    monkeypatch: pytest.MonkeyPatch, away: int
 ) -> None:
     monkeypatch.setattr("actors.clockwork._SETTLING_MAX", 2)
     async with world(tentative_sweep_s=3600.0) as w:
-        await leave_undecided(w)
+        await leave_undecided(w, away=away)
         peers, clockwork = w.hosts[0].peers, w.hosts[0].clockwork
-        submit, failures = peers.submit, 2
+        submit = peers.submit
+        asked = 0
 
-        async def failing(partition: int, command: Command, key: str) -> Outcome:
-            nonlocal failures
-            if failures:
-                failures -= 1
+        async def answers_unless_away(partition: int, command: Command, key: str) -> Outcome:
+            nonlocal asked
+            if partition == AWAY:
+                asked += 1
                 raise Unavailable
             return await submit(partition, command, key)
 
-        monkeypatch.setattr(peers, "submit", failing)
-        clockwork.settle_overdue()
-        await until(lambda: not clockwork._settling)
-        tentative = w.hosts[0].host.owned[number_of("TEA")].state.tentative
-        assert len(tentative) == SHARES
-        while tentative:
+        monkeypatch.setattr(peers, "submit", answers_unless_away)
+        for _ in range(SHARES):
+            clockwork.settle_overdue()
+            await until(lambda: not clockwork._settling)
+        assert await w.stock("TEA") == (100, away)
+        before = asked
+        for _ in range(SHARES):
+            clockwork.settle_overdue()
+            await until(lambda: not clockwork._settling)
+        assert asked >= before + SHARES
+        monkeypatch.setattr(peers, "submit", submit)
+        for _ in range(SHARES):
             clockwork.settle_overdue()
             await until(lambda: not clockwork._settling)
         assert await w.stock("TEA") == (100, 0)

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from actors.supervisor import HostProcess, Supervisor
+from actors.supervisor import _SPARE_PING_S, HostProcess, Supervisor
 from tests.component.actors.in_process import InProcessHost, InProcessLauncher
 from tests.component.actors.world import PARTITIONS, TOKEN, World, number_of, until, view_of
 
@@ -20,6 +20,8 @@ class Supervised:
         self.seen: list[list[str]] = []
         self.asked: list[str] = []
         """Hosts that were to be launched, where a test watches that."""
+        self.standbys_are_due = asyncio.Event()
+        """Set by a test when the time has come to look at the standbys; the other sleeps are real."""
         self.supervisor = Supervisor(
             self.launcher,
             self.world.gateway.control,
@@ -28,7 +30,15 @@ class Supervised:
             hosts=hosts,
             standbys=standbys,
             changed=lambda processes: self.seen.append([process.name for process in processes]),
+            sleep=self._sleep,
         )
+
+    async def _sleep(self, seconds: float) -> None:
+        if seconds == _SPARE_PING_S:
+            await self.standbys_are_due.wait()
+            self.standbys_are_due.clear()
+        else:
+            await asyncio.sleep(seconds)
 
     def owner(self, sku: str) -> InProcessHost:
         """Return the host that serves a SKU."""
@@ -130,7 +140,7 @@ async def test_a_defect_of_the_launcher_or_of_a_watcher_ends_nothing(monkeypatch
         await s.launcher.crash(s.supervisor._spare[0])
         await s.launcher.crash(s.owner("TEA"))
         view_of(await s.world.reserve("TEA", 5))
-        s.supervisor._look_at_spares.set()
+        s.standbys_are_due.set()
         await until(s.has_standby)
 
 
@@ -140,7 +150,7 @@ async def test_a_standby_that_dies_is_replaced() -> None:
         (spare,) = s.supervisor._spare
         assert isinstance(spare, InProcessHost)
         await s.launcher.crash(spare)
-        s.supervisor._look_at_spares.set()
+        s.standbys_are_due.set()
         await until(lambda: spare.name in s.launcher.killed and s.has_standby())
 
 

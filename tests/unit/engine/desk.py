@@ -4,7 +4,7 @@ from copy import deepcopy
 from typing import Any
 
 from engine.apply import apply, apply_filtered
-from engine.commands import Command, ReceiveStock, ReserveLine, ReserveStock
+from engine.commands import Command, ReceiveStock, ReserveLine, ReserveStock, StockKey
 from engine.decide import decide
 from engine.draft import Draft
 from engine.entries import Entry
@@ -20,7 +20,7 @@ NOON_MS = 1_800_000_000_000
 
 
 def everything(partition: Partition) -> dict[str, Any]:
-    """Return all that a partition remembers, as plain values; the heap of due times is only a hint."""
+    """Return all that a partition remembers, as plain values, but for due times: see `due_times`."""
     rows = capture(partition, sorted(partition.stocks), sorted(partition.reservations))
     return {
         "seq": partition.seq,
@@ -39,6 +39,11 @@ def everything(partition: Partition) -> dict[str, Any]:
         "attempts": dict(partition.attempts),
         "tentative": dict(partition.tentative),
     }
+
+
+def due_times(partition: Partition) -> dict[StockKey, int]:
+    """Return from when on each stock may have something to expire. A restored one knows it more precisely."""
+    return {key: stock.due_ms for key, stock in partition.stocks.items()}
 
 
 def replayed(ledger: list[Entry], number: int = 0) -> Partition:
@@ -81,6 +86,7 @@ class Desk:
             if by_the_long_way is not None:
                 apply_filtered(by_the_long_way, entry)
                 assert everything(self.partition) == everything(by_the_long_way)
+                assert due_times(self.partition) == due_times(by_the_long_way)
         self.check()
 
     def do(self, command: Command, key: str | None = None) -> list[Entry]:
