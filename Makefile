@@ -29,13 +29,16 @@ test: lint ## pass the linters and all tests; TESTS=tests/unit for a part
 
 .PHONY: lint
 lint: $(VENV)/dev.stamp ## ruff, mypy and import-linter
-	@$(BIN)/ruff check --quiet . && $(BIN)/ruff format --check --quiet . && echo "ruff: clean"
+	@$(BIN)/ruff check --quiet .
+	$(BIN)/ruff format --check --quiet .
+	echo "ruff: clean"
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo --cache-dir .import_linter_cache
 
 .PHONY: format
 format: $(VENV)/dev.stamp ## let ruff fix and format
-	@$(BIN)/ruff check --fix-only --quiet . && $(BIN)/ruff format --quiet .
+	@$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format --quiet .
 
 .PHONY: bench
 bench: $(VENV)/dev.stamp ## measure against peers and limits, in three minutes; ARGS="--json"
