@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from actors.loader import Loader
 from actors.owned import OwnedPartition
-from actors.queries import QUERY_NAMES, ExplainStock, ReadBin, ReadReservation, ReadStock
+from actors.queries import QUERY_NAMES, ExplainStock, ReadBin, ReadReservation, ReadStock, RecallReservation
 from actors.requests import Request
 from engine.apply import apply
 from engine.commands import (
@@ -99,6 +99,8 @@ class Activator:
     def _collect(self, owned: OwnedPartition, request: Request, needs: Needs) -> None:
         """Add what a request lacks."""
         state, command = owned.state, request.command
+        if type(command) is RecallReservation:
+            return  # The ledger alone knows.
         number = command.number if type(command) is ReadReservation else None
         is_query = type(command) in QUERY_NAMES
         if number is None and not is_query:

@@ -16,15 +16,21 @@ import structlog
 from actors.activator import Activator
 from actors.committer import Batch, Committer
 from actors.doubts import Doubts
-from actors.first_answer import first_answer
 from actors.frames import encode
 from actors.gauges import Gauges
 from actors.key_window import KeyWindow, Remembered
+from actors.looking_back import LookingBack
 from actors.owned import OwnedPartition
 from actors.ownership import Ownership
-from actors.queries import QUERY_NAMES, ExplainStock, Query, ReadBin, ReadReservation, ReadStock
+from actors.queries import (
+    QUERY_NAMES,
+    ExplainStock,
+    ReadBin,
+    ReadReservation,
+    ReadStock,
+    RecallReservation,
+)
 from actors.requests import Request, Status
-from actors.retrying import until_available
 from engine.apply import apply
 from engine.commands import ExpireStock, ReserveTogether
 from engine.decide import decide
@@ -40,8 +46,8 @@ _log = structlog.get_logger()
 _ANSWERED = Status.ANSWERED
 """Looking a member up in its enum takes 0.13 us."""
 
-_LOOKING_BACK_MAX = 8
-"""First answers that are worked out from the ledger at once."""
+_Read = ReadStock | ReadBin | ReadReservation | ExplainStock
+"""What is answered from the state."""
 
 Clock = Callable[[], int]
 """Milliseconds UTC."""
@@ -95,7 +101,7 @@ class Host:
         self.is_stopping = False
         self.on_committed: list[Callable[[Batch], None]] = []
         self.on_owned: list[Callable[[OwnedPartition], None]] = []
-        self._looking_back = asyncio.Semaphore(_LOOKING_BACK_MAX)
+        self._looking_back = LookingBack(self)
         self.on_quiet: Callable[[], None] = lambda: None
         """Called after a snapshot when nothing is in flight: a moment to tidy up the process."""
         self.on_broken: Callable[[BaseException], None] = lambda _fault: None
@@ -137,6 +143,9 @@ class Host:
     def handle(self, owned: OwnedPartition, request: Request) -> None:
         """Decide a request whose stocks are active, and put its answer into the open batch."""
         if type(request.command) in QUERY_NAMES:
+            if type(request.command) is RecallReservation:
+                self.spawn(self._looking_back.recall(request, request.command))
+                return
             self._settle(request, self._read(owned, request.command))
             return
         key = request.key
@@ -195,7 +204,7 @@ class Host:
             self._settle(request, refused(Refusal.IDEMPOTENCY_KEY_REUSED))
         elif remembered.encoded is None:
             assert remembered.entry is not None
-            self.spawn(self._answer_from_ledger(request, remembered.entry))
+            self.spawn(self._looking_back.repeat(request, remembered.entry))
         else:
             is_answer = remembered.status == Status.ANSWERED
             request.status = Status.REPLAYED if is_answer else Status.REFUSED_AGAIN
@@ -203,21 +212,7 @@ class Host:
             self.gauges.operations[request.name, "replayed"] += 1
             self.committer.open.requests.append(request)
 
-    async def _answer_from_ledger(self, request: Request, entry: Entry) -> None:
-        """Answer a repeat whose first answer only the ledger knows. Nothing needs to be committed."""
-
-        async def look_back() -> dict[str, Any]:
-            async with self._looking_back:
-                return await first_answer(self.ledger, request.command, entry)
-
-        view = await until_available(look_back, self.sleep)
-        request.status, request.encoded = Status.REPLAYED, encode(view)
-        self.gauges.operations[request.name, "replayed"] += 1
-        if request.key is not None:
-            self.keys.remember(request.key, request.fingerprint, _ANSWERED, request.encoded, entry)
-        self.let_go([request])
-
-    def _read(self, owned: OwnedPartition, query: Query) -> dict[str, Any] | Refused:
+    def _read(self, owned: OwnedPartition, query: _Read) -> dict[str, Any] | Refused:
         state = owned.state
         if isinstance(query, ReadReservation):
             reservation = find(state, query.number, query.opened_at_ms)

@@ -25,6 +25,13 @@ class ReadReservation(NamedTuple):
     opened_at_ms: int
 
 
+class RecallReservation(NamedTuple):
+    """One reservation or share as it was when it was made; refused `reservation_not_found`."""
+
+    number: int
+    opened_at_ms: int
+
+
 class ExplainStock(NamedTuple):
     """Why a SKU's available quantity is what it is -> `engine.views.explain_view`."""
 
@@ -32,12 +39,13 @@ class ExplainStock(NamedTuple):
     sku: str
 
 
-Query = ReadStock | ReadBin | ReadReservation | ExplainStock
+Query = ReadStock | ReadBin | ReadReservation | RecallReservation | ExplainStock
 
 QUERIES: dict[str, type[Query]] = {
     "read_stock": ReadStock,
     "read_bin": ReadBin,
     "read_reservation": ReadReservation,
+    "recall_reservation": RecallReservation,
     "explain": ExplainStock,
 }
 QUERY_NAMES: dict[type[Query], str] = {query: name for name, query in QUERIES.items()}

@@ -11,7 +11,7 @@ from contextlib import contextmanager, nullcontext
 
 from actors.outcomes import Answered, Fault, Outcome, OutcomeUnknown
 from actors.ports import Gateway
-from actors.queries import ReadReservation
+from actors.queries import ReadReservation, RecallReservation
 from engine.commands import ConfirmReservation, ExtendReservation, PickReservation, ReleaseReservation
 from engine.partitioning import ReservationAddress, reservation_address
 from engine.refusals import Refusal, Refused, refused
@@ -36,10 +36,12 @@ class Shares:
 
     # Reading
 
-    async def read(self, home: Answered) -> list[View]:
-        """Return the shares as they are, without home's. Raises Fault."""
+    async def read(
+        self, home: Answered, query: type[ReadReservation | RecallReservation] = ReadReservation
+    ) -> list[View]:
+        """Return the shares without home's: as they are, or by another query. Raises Fault."""
         asked = [
-            self._gateway.query(number, ReadReservation(reservation, opened_at_ms))
+            self._gateway.query(number, query(reservation, opened_at_ms))
             for number, reservation, opened_at_ms in home.view["parts"]
         ]
         views = []
@@ -56,11 +58,7 @@ class Shares:
     async def at_first(self, home: Answered) -> Answered:
         """Return the reservation as it was when it was made, for a repeat of the request."""
         with _has_happened():
-            shares = await self.read(home)
-        for line in (line for view in shares for line in view["lines"]):
-            line.update(picked=0, released=0, expired=0, short=0)
-            for allocation in line["allocations"]:
-                allocation["open"] = allocation["quantity"]
+            shares = await self.read(home, RecallReservation)
         return Answered(joined([home.view, *shares]), home.replayed)
 
     # Changing

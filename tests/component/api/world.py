@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from actors.outcomes import Answered, Fault, Outcome
-from actors.queries import ExplainStock, Query, ReadBin, ReadReservation, ReadStock
+from actors.queries import ExplainStock, Query, ReadBin, ReadReservation, ReadStock, RecallReservation
 from actors.reservations import SpanningReservations
 from api.app import ApiOptions, create_app
 from engine.apply import apply
@@ -95,7 +95,7 @@ class InProcessGateway:
         if self.fault is not None:
             raise self.fault
         state = self.state[partition]
-        if isinstance(query, ReadReservation):
+        if isinstance(query, ReadReservation | RecallReservation):
             reservation = state.reservations.get(query.number)
             if reservation is None or query.opened_at_ms not in (-1, reservation.opened_at_ms):
                 return refused(Refusal.RESERVATION_NOT_FOUND)

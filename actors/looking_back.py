@@ -1,0 +1,69 @@
+"""Answers that only the ledger knows: those to old keys, and reservations as they were at first.
+
+They show what was committed long ago, so that nothing needs to be committed, and nobody's ownership checked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from actors.first_answer import first_answer
+from actors.frames import encode
+from actors.requests import Request, Status
+from actors.retrying import until_available
+from engine.commands import ReserveStock
+from engine.refusals import Refusal
+
+if TYPE_CHECKING:
+    from actors.host import Host
+    from actors.queries import RecallReservation
+    from engine.entries import Entry
+    from engine.views import View
+
+_AT_ONCE_MAX = 8
+"""Answers that are worked out at once."""
+
+
+class LookingBack:
+    """Works answers out from the ledger, for a host."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._room = asyncio.Semaphore(_AT_ONCE_MAX)
+
+    async def repeat(self, request: Request, first: Entry) -> None:
+        """Answer a key that was used long ago as the first time; `first` is its command's first entry."""
+        host = self._host
+
+        async def look() -> View:
+            async with self._room:
+                return await first_answer(host.ledger, request.command, first)
+
+        view = await until_available(look, host.sleep)
+        request.status, request.encoded = Status.REPLAYED, encode(view)
+        host.gauges.operations[request.name, "replayed"] += 1
+        if request.key is not None:
+            host.keys.remember(request.key, request.fingerprint, Status.ANSWERED, request.encoded, first)
+        host.let_go([request])
+
+    async def recall(self, request: Request, query: RecallReservation) -> None:
+        """Answer with a reservation as it was when it was made."""
+        host = self._host
+
+        async def look() -> View | None:
+            async with self._room:
+                for first in await host.ledger.at([(request.partition, query.number)]):
+                    if first.reservation == query.number and first.at_ms == query.opened_at_ms:
+                        # Whatever command reserved, its answer shows the reservation.
+                        return await first_answer(host.ledger, ReserveStock(()), first)
+            return None
+
+        view = await until_available(look, host.sleep)
+        outcome = "ok" if view is not None else Refusal.RESERVATION_NOT_FOUND
+        if view is not None:
+            request.status, request.encoded = Status.ANSWERED, encode(view)
+        else:
+            request.status, request.encoded = Status.REFUSED, encode((outcome, {}))
+        host.gauges.operations[request.name, outcome] += 1
+        host.let_go([request])
