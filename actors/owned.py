@@ -5,7 +5,6 @@ from collections.abc import Iterable
 
 from actors.image import Image
 from actors.requests import Request
-from engine.apply import mark_due
 from engine.commands import StockKey
 from engine.entries import Entry
 from engine.moving import next_due_ms
@@ -58,7 +57,7 @@ class OwnedPartition:
         stock.due_ms = NEVER_MS
         due_ms = next_due_ms(stock)
         if due_ms < NEVER_MS:
-            mark_due(self.state, stock, due_ms)
+            self.state.mark_due(stock, due_ms)
 
     def note(self, entries: Iterable[Entry]) -> None:
         """Remember what entries changed, for the next snapshot."""

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from sys import intern
 from typing import NamedTuple
 
-from engine.apply import add_line, mark_due
+from engine.apply_reservation import add_line
 from engine.commands import StockKey
 from engine.moving import next_due_ms
 from engine.state import NEVER_MS, Allocation, Bin, Line, Lot, Partition, Reservation, Stock
@@ -149,7 +149,7 @@ def restore(partition: Partition, stock_keys: Iterable[StockKey], rows: Rows) ->
             _link(partition, fresh.get((line_row.site, line_row.sku)), line_row.number)
     for stock in fresh.values():
         if (due_ms := next_due_ms(stock)) < NEVER_MS:
-            mark_due(partition, stock, due_ms)
+            partition.mark_due(stock, due_ms)
 
 
 def _link(partition: Partition, stock: Stock | None, number: int) -> None:

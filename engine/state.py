@@ -1,8 +1,9 @@
-"""What a partition remembers. Only `engine.apply` and `engine.images` change it; everybody else reads.
+"""What a partition remembers. Only `engine.apply`, `engine.apply_reservation` and `engine.images` change it.
 
 No object points back at what holds it, so that reference counting frees everything at once.
 """
 
+import heapq
 from collections.abc import Collection
 
 from engine.commands import StockKey
@@ -209,3 +210,9 @@ class Partition:
         """Deadline of each tentative share, in milliseconds UTC, by number."""
         self.due: list[tuple[int, StockKey]] = []
         """A heap of when a stock has something to expire: never late, sometimes early."""
+
+    def mark_due(self, stock: Stock, due_ms: int) -> None:
+        """Remember that something at the stock expires at `due_ms`, in milliseconds UTC."""
+        if due_ms < stock.due_ms:
+            stock.due_ms = due_ms
+            heapq.heappush(self.due, (due_ms, (stock.site, stock.sku)))

@@ -12,7 +12,8 @@ from tests.end_to_end.listener import kept_ledger
 from tests.end_to_end.running import Running, until
 from tests.end_to_end.workload import SKUS, Workload
 
-BEFORE_S, AFTER_S = 1.5, 2.5
+ANSWERS = 500
+"""Answers before the kill, and after the service is back."""
 BACK_S_MAX = 3.0
 
 
@@ -68,8 +69,7 @@ async def test_a_killed_process_loses_nothing_and_is_soon_back(binkeeper: Runnin
     work = Workload(binkeeper, site, seed=len(role))
     over = asyncio.get_running_loop().create_future()
     working = asyncio.create_task(work.run(over))
-    await until(lambda: len(work.answered) > 100, "the load is on")
-    await asyncio.sleep(BEFORE_S)
+    await until(lambda: len(work.answered) > ANSWERS, "the load is on")
 
     killed = binkeeper.kill(role)
     killed_s = time.monotonic()
@@ -77,7 +77,8 @@ async def test_a_killed_process_loses_nothing_and_is_soon_back(binkeeper: Runnin
         await asyncio.to_thread(binkeeper.until_line, f"{role} is back")
     back_s = time.monotonic() if role != "host" else killed_s
     await until(lambda: any(began_s >= back_s for began_s, _ in work.answered), "it serves again", 60.0)
-    await asyncio.sleep(AFTER_S)
+    served = len(work.answered)
+    await until(lambda: len(work.answered) > served + ANSWERS, "the load goes on", 60.0)
     over.set_result(None)
     await working
 

@@ -60,6 +60,14 @@ async def test_units_reserved_without_a_reservation_are_drift() -> None:
         assert await audit(w) == (2, 12)
 
 
+async def write(w: World, *, rests: bool) -> None:
+    """Write a snapshot, and have everything rest or stay active."""
+    if rests:
+        await rest_all(w)
+    else:
+        await w.hosts[0].snapshotter.flush()
+
+
 async def test_a_lot_that_memory_does_not_know_is_drift() -> None:
     async with world() as w:
         await fill(w)
@@ -78,10 +86,7 @@ async def test_a_lot_that_only_memory_knows_is_drift() -> None:
 async def test_a_row_of_the_snapshot_that_differs_is_drift(rests: bool) -> None:
     async with world() as w:
         await fill(w)
-        if rests:
-            await rest_all(w)
-        else:
-            await w.hosts[0].snapshotter.flush()
+        await write(w, rests=rests)
         lots = w.database.partitions[number_of("JAM")].lots["LON", "JAM"]
         lots["A", ""] = lots["A", ""]._replace(on_hand=9)
         assert await audit(w) == (2, 3)
@@ -91,10 +96,7 @@ async def test_a_row_of_the_snapshot_that_differs_is_drift(rests: bool) -> None:
 async def test_a_row_that_the_snapshot_lost_is_drift(rests: bool) -> None:
     async with world() as w:
         await fill(w)
-        if rests:
-            await rest_all(w)
-        else:
-            await w.hosts[0].snapshotter.flush()
+        await write(w, rests=rests)
         del w.database.partitions[number_of("JAM")].lots["LON", "JAM"]
         assert await audit(w) == (2, 6 + 2)
 

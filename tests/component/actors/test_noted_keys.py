@@ -16,7 +16,7 @@ from engine.commands import PickReservation, ReceiveStock, ReserveLine
 from engine.images import digest
 from engine.partitioning import reservation_address
 from engine.state import Partition
-from tests.component.actors.test_spanning import KilledError, MortalGateway
+from tests.component.actors.spanning import KilledError, MortalGateway
 from tests.component.actors.world import World, code_of, number_of, skus_in, until, view_of, world
 
 HOME, *OTHERS = SKUS = [skus_in(number, 1)[0] for number in (2, 5, 9)]

@@ -62,7 +62,7 @@ async def test_a_snapshot_made_while_commands_are_decided_is_as_of_its_sequence_
         asked = []
         for _ in range(5):
             asked += [asyncio.ensure_future(w.reserve("TEA", 1)) for _ in range(20)]
-            await asyncio.gather(w.hosts[0].snapshotter.flush(), asyncio.sleep(0.002))
+            await asyncio.gather(w.hosts[0].snapshotter.flush(), asked[-1])
             tables = w.database.partitions[number_of("TEA")]
             (lot,) = tables.lots["LON", "TEA"].values()
             entry = tables.ledger[lot.seq - 1]

@@ -8,6 +8,7 @@ import asyncpg
 import pytest
 
 from binkeeper.embedded.postgres import EmbeddedPostgres
+from engine.entries import Entry
 from persistence.ports import OutcomeUnknown, PartitionsLost, Unavailable, UnsafeDatabase
 from persistence.postgres import PostgresLedger, Sessions
 from persistence.postgres import ledger as ledger_module
@@ -27,14 +28,25 @@ async def _sessions_of(admin: Admin, host: str) -> list[int]:
 
 async def _blocked(admin: Admin, host: str = "h1") -> int:
     """Wait until the host's session waits for a lock; return its pid."""
-    while True:
-        pid = await admin.fetchval(
-            "SELECT pid FROM pg_stat_activity WHERE application_name = $1 AND wait_event_type = 'Lock'",
-            f"binkeeper:{host}",
-        )
-        if pid is not None:
-            return int(pid)
-        await asyncio.sleep(0.005)
+    async with asyncio.timeout(10):
+        while True:
+            pid = await admin.fetchval(
+                "SELECT pid FROM pg_stat_activity WHERE application_name = $1 AND wait_event_type = 'Lock'",
+                f"binkeeper:{host}",
+            )
+            if pid is not None:
+                return int(pid)
+            await asyncio.sleep(0.005)
+
+
+async def _cut_off(proxy: Proxy, ledger: PostgresLedger, batch: list[Entry]) -> None:
+    """Append a batch that does not reach the server before its caller is cut off."""
+    proxy.requests_pass.clear()
+    appending = asyncio.create_task(ledger.append(batch))
+    await proxy.held.wait()
+    proxy.cut_clients()
+    with pytest.raises(OutcomeUnknown):
+        await appending
 
 
 async def test_the_ledgers_session_says_whose_it_is(open_ledger: Open, admin: Admin) -> None:
@@ -109,12 +121,7 @@ async def test_an_append_that_hangs_in_the_server_is_ended_before_its_outcome_is
         ledger = await open_ledger("h1", proxy.url)
         batch = [received(1, 1), received(2, 1)]
         (pid,) = await _sessions_of(admin, "h1")
-        proxy.requests_pass.clear()
-        appending = asyncio.create_task(ledger.append(batch))
-        await proxy.held.wait()
-        proxy.cut_clients()
-        with pytest.raises(OutcomeUnknown):
-            await appending
+        await _cut_off(proxy, ledger, batch)
         assert await _sessions_of(admin, "h1") == [pid]
         proxy.requests_pass.set()
         assert not await ledger.is_committed(batch)
@@ -129,12 +136,7 @@ async def test_one_entry_that_arrives_after_its_caller_gave_up_is_committed_or_n
         ledger = await open_ledger("h1", proxy.url)
         batch = [received(1, 1)]
         (pid,) = await _sessions_of(admin, "h1")
-        proxy.requests_pass.clear()
-        appending = asyncio.create_task(ledger.append(batch))
-        await proxy.held.wait()
-        proxy.cut_clients()
-        with pytest.raises(OutcomeUnknown):
-            await appending
+        await _cut_off(proxy, ledger, batch)
         proxy.requests_pass.set()
         is_committed = await ledger.is_committed(batch)
         assert pid not in await _sessions_of(admin, "h1")

@@ -52,10 +52,9 @@ async def test_a_commit_that_ends_in_time_comes_before_the_claim(
 
 async def _is_waited_for(connection: asyncpg.Connection) -> None:
     query = "SELECT count(*) FROM pg_stat_activity WHERE $1 = ANY(pg_blocking_pids(pid))"
-    while True:
-        if await connection.fetchval(query, connection.get_server_pid()):
-            return
-        await asyncio.sleep(0.005)
+    async with asyncio.timeout(10):
+        while not await connection.fetchval(query, connection.get_server_pid()):  # noqa: ASYNC110 - see above
+            await asyncio.sleep(0.005)
 
 
 async def test_an_owner_that_is_alive_and_busy_is_deposed(
