@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Callable
+from time import perf_counter
 from typing import Any
 
 import msgspec
@@ -39,6 +40,7 @@ class RunningHost:
         partitions: int,
         node: str = "",
         on_broken: Callable[[BaseException], None] | None = None,
+        stopwatch: Callable[[], float] = perf_counter,
     ) -> None:
         self.host = host
         self.courier = Courier(host, streams, cursors)
@@ -46,7 +48,7 @@ class RunningHost:
         self.directory = directory
         self.peers = LaneGateway(directory, token, partitions)
         self.clockwork = Clockwork(host, self.peers)
-        self.auditor = Auditor(host)
+        self.auditor = Auditor(host, stopwatch=stopwatch)
         self.address = ""
         self._node = node
         controls: dict[str, Control] = {

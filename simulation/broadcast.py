@@ -1,0 +1,131 @@
+"""The streams behind a network: they go away, take a message without saying so, and forget what they held.
+
+Like JetStream, they sync now and then: after a crash the newest messages may be gone, and with them the
+memory of which message ids were seen.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from persistence.nats.subjects import ledger_subject
+from persistence.ports import Message, Unavailable
+from simulation.loop import SimulatedLoop
+from simulation.storage import _fail, _give
+
+
+@dataclass(slots=True)
+class BroadcastWeather:
+    """How the streams behave now."""
+
+    latency_s: float = 0.001
+    jitter_s: float = 0.002
+    lose_odds: float = 0.0
+    """That a publish is cut off after some of its messages."""
+    is_down: bool = False
+
+
+class Broadcast:
+    """The server: streams `STOCK` and `LEDGER`. `on_message` is told of each message that is stored."""
+
+    def __init__(self, loop: SimulatedLoop, random: Random) -> None:
+        self.loop = loop
+        self.random = random
+        self.weather = BroadcastWeather()
+        self.stock: dict[str, bytes] = {}
+        self.ledger: dict[str, list[Message]] = {}
+        self.on_message: Callable[[Message], None] = lambda _: None
+        self.epoch = 0
+        """Rises when the server comes back: who published before has to look what is there."""
+        self._seen: set[str] = set()
+        self._world = loop.within(None)
+
+    def delay_s(self) -> float:
+        """Return how long a message travels."""
+        return self.weather.latency_s + self.random.random() * self.weather.jitter_s
+
+    def later(self, act: Callable[..., object], *args: object) -> None:
+        """Have something happen on the server or on the way back."""
+        self.loop.call_later(self.delay_s(), act, *args, context=self._world)
+
+    def store(self, message: Message) -> None:
+        """Take a message; one whose id was seen is taken for a repeat."""
+        if message.message_id is not None:
+            if message.message_id in self._seen:
+                return
+            self._seen.add(message.message_id)
+        if message.subject.startswith("stock."):
+            self.stock[message.subject] = message.payload
+        else:
+            self.ledger.setdefault(message.subject, []).append(message)
+        self.on_message(message)
+
+    def crash(self, *, keeps: float) -> None:
+        """Lose all but a share of each partition's messages, and what was published of the bins since then."""
+        for messages in self.ledger.values():
+            del messages[int(len(messages) * keeps) :]
+        if keeps < 1:
+            for subject in sorted(self.stock):
+                if self.random.random() > keeps:
+                    del self.stock[subject]
+        self._seen.clear()
+        self.epoch += 1
+
+
+class RemoteStreams:
+    """One host's connection to the streams."""
+
+    def __init__(self, server: Broadcast) -> None:
+        self._server = server
+        self._epoch = server.epoch
+
+    async def publish(self, messages: Sequence[Message]) -> None:
+        """See `Streams.publish`."""
+        await self._ask(lambda: self._publish(tuple(messages)))
+
+    async def ledger_tails(self, partitions: Sequence[int]) -> dict[int, int]:
+        """See `Streams.ledger_tails`."""
+        tails: dict[int, int] = await self._ask(lambda: self._tails(partitions))
+        return tails
+
+    async def _ask(self, act: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever it returns
+        server = self._server
+        answer = server.loop.create_future()
+
+        def serve() -> None:
+            try:
+                if server.weather.is_down:
+                    raise Unavailable("the streams are away")
+                result = act()
+            except Unavailable as fault:
+                server.later(_fail, answer, fault)
+            else:
+                server.later(_give, answer, result)
+
+        server.later(serve)
+        return await answer
+
+    def _publish(self, messages: Sequence[Message]) -> None:
+        server = self._server
+        if self._epoch != server.epoch:
+            raise Unavailable("the streams were away: what they hold is not known")
+        most = len(messages)
+        odds = server.weather.lose_odds
+        is_cut = odds > 0 and server.random.random() < odds
+        if is_cut:
+            most = server.random.randint(0, most)
+        for message in messages[:most]:
+            server.store(message)
+        if is_cut:
+            raise Unavailable("the connection to the streams was cut")
+
+    def _tails(self, partitions: Sequence[int]) -> dict[int, int]:
+        server = self._server
+        self._epoch = server.epoch
+        tails = {}
+        for number in partitions:
+            messages = server.ledger.get(ledger_subject(number))
+            last = messages[-1].message_id if messages else None
+            tails[number] = int(last.rpartition(":")[2]) if last is not None else 0
+        return tails

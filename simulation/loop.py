@@ -1,0 +1,222 @@
+"""An event loop whose clock is virtual and whose callbacks belong to processes that can be killed or paused.
+
+Time stands still while anything is ready, then jumps to the next timer: a run takes no time to wait and comes
+out the same however busy the machine is. Each callback belongs to the process in whose context it was made;
+one that is killed runs nothing any more, not even its `finally` blocks, as after `kill -9`.
+"""
+
+import asyncio
+import heapq
+import itertools
+from collections import deque
+from collections.abc import Callable, Coroutine
+from contextvars import Context, ContextVar, copy_context
+from typing import Any, cast
+
+_PROCESS: ContextVar["Process | None"] = ContextVar("process", default=None)
+
+Handler = Callable[[dict[str, Any]], None]
+
+
+class Stuck(Exception):
+    """Nothing is ready and no timer is set: the run would wait for ever."""
+
+
+class Process:
+    """A process of the simulated world."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.is_alive = True
+        self.is_paused = False
+        self.on_killed: list[Callable[[], None]] = []
+        """What the rest of the world notices when it is gone: its sockets, its database sessions."""
+        self.deferred: list[asyncio.Handle] = []
+        """What is ready to run once it goes on."""
+
+    def __repr__(self) -> str:
+        return f"<process {self.name}>"
+
+
+class SimulatedLoop(asyncio.AbstractEventLoop):
+    """Runs everything in the order in which it became ready, at virtual seconds from 0."""
+
+    def __init__(self) -> None:
+        self._ready: deque[asyncio.Handle] = deque()
+        self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
+        self._order = itertools.count()
+        self._now_s = 0.0
+        self._is_running = False
+        self._kept: list[Any] = []
+        """Tasks of killed processes: as long as they live, nothing of them is closed."""
+        self.steps = 0
+        """Callbacks that have run."""
+        self._alarms: list[tuple[int, int, Callable[[], None]]] = []
+        self.on_exception: Handler = lambda _: None
+        self.network: Any = None
+        """Where connections are made; see `simulation.network`."""
+
+    # Time and processes
+
+    def time(self) -> float:
+        """Return virtual seconds."""
+        return self._now_s
+
+    def process(self) -> Process | None:
+        """Return the process whose callback runs now; None for the world itself."""
+        return _PROCESS.get()
+
+    def within(self, process: Process | None) -> Context:
+        """Return a context in which callbacks and tasks belong to a process."""
+        context = copy_context()
+        context.run(_PROCESS.set, process)
+        return context
+
+    def spawn(self, process: Process | None, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Run a coroutine as a task of a process."""
+        task = asyncio.Task(work, loop=self, context=self.within(process))
+        self._kept.append(task)
+        return task
+
+    def kill(self, process: Process) -> None:
+        """End a process between two steps. What it had under way is lost; the world notices."""
+        if process.is_alive:
+            process.is_alive = False
+            self._kept += process.deferred
+            process.deferred = []
+            for noticed in process.on_killed:
+                noticed()
+
+    def pause(self, process: Process) -> None:
+        """Stop a process as SIGSTOP does: its timers pass, and run late."""
+        process.is_paused = True
+
+    def go_on(self, process: Process) -> None:
+        """Let a paused process run what has become ready meanwhile."""
+        process.is_paused = False
+        self._ready.extend(process.deferred)
+        process.deferred = []
+
+    def after_steps(self, steps: int, act: Callable[[], None]) -> None:
+        """Have something happen between two callbacks, when so many more have run."""
+        heapq.heappush(self._alarms, (self.steps + steps, next(self._order), act))
+
+    # Running
+
+    def run_until_complete(self, future: Any) -> Any:  # noqa: ANN401 - asyncio's signature
+        """Run until a coroutine or future is done; return its result. Raises Stuck."""
+        task = asyncio.ensure_future(future, loop=self) if asyncio.iscoroutine(future) else future
+        before = asyncio._get_running_loop()
+        asyncio._set_running_loop(self)
+        self._is_running = True
+        try:
+            while not task.done():
+                self._turn()
+        finally:
+            self._is_running = False
+            asyncio._set_running_loop(before)
+        return task.result()
+
+    def _turn(self) -> None:
+        ready = self._ready
+        if not ready:
+            self._jump()
+        for _ in range(len(ready)):
+            handle = ready.popleft()
+            if handle.cancelled():
+                continue
+            process = _process_of(handle)
+            if process is not None and (process.is_paused or not process.is_alive):
+                (process.deferred if process.is_alive else self._kept).append(handle)
+                continue
+            self.steps += 1
+            handle._run()
+            if self._alarms and self._alarms[0][0] <= self.steps:
+                heapq.heappop(self._alarms)[2]()
+
+    def _jump(self) -> None:
+        timers, now_s = self._timers, self._now_s
+        while timers and timers[0][2].cancelled():
+            heapq.heappop(timers)
+        if not timers:
+            raise Stuck(f"nothing is left to happen at {now_s:.3f} s")
+        now_s = self._now_s = max(now_s, timers[0][0])
+        while timers and timers[0][0] <= now_s:
+            handle = heapq.heappop(timers)[2]
+            if not handle.cancelled():
+                self._ready.append(handle)
+
+    # What asyncio asks of a loop
+
+    async def create_server(self, *args: Any, **options: Any) -> Any:  # type: ignore[override]  # noqa: ANN401
+        """Listen on the simulated network."""
+        assert self.network is not None
+        return await self.network.create_server(*args, **options)
+
+    async def create_connection(self, *args: Any, **options: Any) -> Any:  # type: ignore[override]  # noqa: ANN401
+        """Connect over the simulated network."""
+        assert self.network is not None
+        return await self.network.create_connection(*args, **options)
+
+    def call_soon(  # type: ignore[override]
+        self, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> asyncio.Handle:
+        """See asyncio."""
+        handle = asyncio.Handle(callback, args, self, context)
+        self._ready.append(handle)
+        return handle
+
+    def call_at(  # type: ignore[override]
+        self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        """See asyncio."""
+        handle = asyncio.TimerHandle(when, callback, args, self, context)
+        heapq.heappush(self._timers, (when, next(self._order), handle))
+        return handle
+
+    def call_later(  # type: ignore[override]
+        self, delay: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        """See asyncio."""
+        return self.call_at(self._now_s + delay, callback, *args, context=context)
+
+    def create_future(self) -> asyncio.Future[Any]:
+        """See asyncio."""
+        return asyncio.Future(loop=self)
+
+    def create_task(self, coro: Any, *, name: Any = None, context: Any = None) -> asyncio.Task[Any]:  # type: ignore[override]  # noqa: ANN401, ARG002
+        """See asyncio."""
+        task = asyncio.Task(coro, loop=self, context=context)
+        self._kept.append(task)
+        return task
+
+    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
+        pass
+
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        """Tell whoever listens."""
+        self.on_exception(context)
+
+    def get_debug(self) -> bool:
+        """Return False: what debugging adds would only cost time."""
+        return False
+
+    def is_running(self) -> bool:
+        """See asyncio."""
+        return self._is_running
+
+    def is_closed(self) -> bool:
+        """See asyncio."""
+        return False
+
+    def close(self) -> None:
+        """Let go of everything, without a word of what was under way."""
+        self.on_exception = lambda _: None
+        for kept in self._kept:
+            if isinstance(kept, asyncio.Task):
+                kept._log_destroy_pending = False  # type: ignore[attr-defined]
+
+
+def _process_of(handle: asyncio.Handle) -> Process | None:
+    context = cast("Context", handle._context)  # type: ignore[attr-defined]
+    return context.get(_PROCESS)

@@ -1,0 +1,162 @@
+"""What happens in a run: the clients' operations and the faults, drawn from a seed before it begins.
+
+Both are plain values, so that a history can be printed, cut down and run again.
+"""
+
+from dataclasses import dataclass, replace
+from random import Random
+from typing import NamedTuple
+
+SITE = "LON"
+LOCATIONS = ("A-1", "A-2", "B-1")
+LOTS = (None, None, None, "L1", "L2")
+
+
+class Operation(NamedTuple):
+    """One call of one client. Which fields count depends on the kind."""
+
+    client: int
+    kind: str
+    skus: tuple[int, ...] = ()
+    quantity: int = 1
+    location: int | None = None
+    to: int = 0
+    lot: int = 0
+    back: int = 0
+    """Which of the client's earlier reservations or operations is meant, counted from the newest."""
+    ttl_s: int | None = None
+    flag: bool = False
+    twice: bool = False
+    """Whether it is sent through two gateways at once."""
+
+
+class Fault(NamedTuple):
+    """Something goes wrong when so many operations have begun."""
+
+    after: int
+    kind: str
+    target: int = 0
+    seconds: float = 0.0
+    size: float = 0.0
+    steps: int = 0
+    """How many callbacks later, so that it falls between any two."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One run."""
+
+    seed: int
+    operations: tuple[Operation, ...]
+    faults: tuple[Fault, ...]
+    clients: int = 8
+    partitions: int = 8
+    skus: int = 7
+    hosts: int = 2
+
+    def without(self, operations: set[int], faults: set[int]) -> "Plan":
+        """Return the plan less operations and faults, by their places."""
+        return replace(
+            self,
+            operations=tuple(o for place, o in enumerate(self.operations) if place not in operations),
+            faults=tuple(f for place, f in enumerate(self.faults) if place not in faults),
+        )
+
+
+_KINDS = {
+    "receive": 14,
+    "reserve": 24,
+    "reserve_several": 8,
+    "pick": 10,
+    "release": 6,
+    "extend": 3,
+    "pick_stock": 4,
+    "move": 5,
+    "adjust": 4,
+    "count": 4,
+    "hold": 3,
+    "unhold": 2,
+    "read_stock": 4,
+    "read_bin": 5,
+    "read_reservation": 4,
+    "repeat": 5,
+    "reuse": 2,
+}
+"""How often each comes."""
+
+_FAULTS = {
+    "kill_host": 5,
+    "kill_gateway": 3,
+    "kill_supervisor": 1,
+    "pause_host": 3,
+    "hold_network": 3,
+    "cut_connections": 4,
+    "storage_down": 2,
+    "storage_slow": 2,
+    "storage_fails": 3,
+    "storage_loses_answers": 4,
+    "streams_down": 2,
+    "streams_cut": 2,
+    "streams_forget": 2,
+    "clock_steps": 2,
+    "give_up": 1,
+}
+
+
+def plan(seed: int, operations: int = 1_000, *, faults: bool = True) -> Plan:
+    """Return the plan of a seed."""
+    random = Random(f"plan {seed}")
+    clients, skus = 8, 7
+    drawn = [_operation(random, place % clients, skus) for place in range(operations)]
+    stocked = [
+        Operation(sku % clients, "receive", (sku,), random.randint(5, 40), random.randrange(3))
+        for sku in range(skus)
+    ]
+    count = random.randint(3, 12) if faults else 0
+    troubles = sorted(_fault(random, operations) for _ in range(count))
+    return Plan(seed, (*stocked, *drawn[skus:]), tuple(troubles), clients, 8, skus)
+
+
+def _operation(random: Random, client: int, skus: int) -> Operation:
+    kind = random.choices(list(_KINDS), list(_KINDS.values()))[0]
+    many = random.randint(2, 4) if kind == "reserve_several" else 1
+    chosen = tuple(random.sample(range(skus), many))
+    is_named = random.random() < (0.3 if kind.startswith("reserve") else 1.0)
+    return Operation(
+        client,
+        kind,
+        chosen,
+        quantity=_quantity(random, kind),
+        location=random.randrange(len(LOCATIONS)) if is_named else None,
+        to=random.randrange(len(LOCATIONS)),
+        lot=random.randrange(len(LOTS)) if chosen[0] == 0 and not kind.startswith("reserve") else 0,
+        back=int(random.expovariate(0.5)),
+        ttl_s=random.choice((None, None, 1, 2, 5, 30)) if kind != "extend" else random.randint(1, 20),
+        flag=random.random() < 0.3,
+        twice=random.random() < 0.05,
+    )
+
+
+def _quantity(random: Random, kind: str) -> int:
+    if kind == "receive":
+        return random.randint(1, 25)
+    if kind == "adjust":
+        return random.choice((-3, -2, -1, 1, 2, 4))
+    if kind == "count":
+        return random.randint(0, 30)
+    return random.choices((1, 2, 3, 5, 9), (8, 4, 3, 2, 1))[0]
+
+
+def _fault(random: Random, operations: int) -> Fault:
+    kind = random.choices(list(_FAULTS), list(_FAULTS.values()))[0]
+    seconds = random.choice((0.05, 0.3, 1.0, 2.5))
+    if kind == "pause_host":
+        seconds = random.choice((0.5, 2.0, 6.0, 9.0))
+    return Fault(
+        random.randrange(operations),
+        kind,
+        random.randrange(8),
+        seconds,
+        random.random(),
+        random.randrange(400),
+    )

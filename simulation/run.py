@@ -1,0 +1,204 @@
+"""One run: a plan carried out in a world of its own, and what came of it."""
+
+import asyncio
+import contextlib
+import gc
+import hashlib
+import logging
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+import structlog
+
+from simulation.clients import Client
+from simulation.loop import Process, SimulatedLoop, Stuck
+from simulation.plan import Plan
+from simulation.referee import Referee, Violation
+from simulation.trouble import Trouble
+from simulation.world import World
+
+_CALM_S_MAX = 90.0
+"""Virtual seconds after the last fault within which everything is available again and at rest."""
+_SETTLING_S = 6.0
+_RUN_S_MAX = 900.0
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of a run."""
+
+    plan: Plan
+    violation: str | None
+    operations: int
+    faults: int
+    answers: int
+    refusals: int
+    unknown: int
+    entries: int
+    steps: int
+    """Callbacks that ran."""
+    virtual_s: float
+    digest: str
+    """Of every ledger, who wrote it, and every answer's count: the same for the same plan and code."""
+
+
+def run(plan: Plan) -> Result:
+    """Carry out a plan. Returns the violation, if there is one, instead of raising it."""
+    loop = SimulatedLoop()
+    with _quiet(loop):
+        scene = _Scene(plan, loop)
+        try:
+            loop.run_until_complete(scene.play())
+        except Stuck as fault:
+            scene.referee.blame("liveness", str(fault))
+        except Violation:
+            pass
+        return scene.result()
+
+
+class _Scene:
+    """A world with its clients and its troubles."""
+
+    def __init__(self, plan: Plan, loop: SimulatedLoop) -> None:
+        self._plan = plan
+        self._loop = loop
+        self._world = World(loop, plan.seed, plan.partitions, plan.hosts)
+        self.referee = Referee(self._world)
+        self._trouble = Trouble(self._world)
+        self._begun = 0
+        self._faults = list(plan.faults)
+        self._faults_left = list(plan.faults)
+        loop.on_exception = self._failed
+
+    def _failed(self, context: dict[str, Any]) -> None:
+        fault = context.get("exception")
+        self.referee.blame("liveness", f"an error nobody took: {context.get('message')}: {fault!r}")
+
+    async def play(self) -> None:
+        """Carry out everything. Raises Violation."""
+        world, plan = self._world, self._plan
+        await world.start()
+        clients = [
+            Client(number, world, self.referee, Random(f"client {plan.seed} {number}"), Process(f"client-{number}"))
+            for number in range(plan.clients)
+        ]
+        tasks = [self._loop.spawn(None, self._act(client)) for client in clients]
+        try:
+            while not all(task.done() for task in tasks):
+                await asyncio.sleep(0.1)
+                self._look()
+                if self._loop.time() > _RUN_S_MAX:
+                    waiting = [client.waits_for for client in clients if client.waits_for]
+                    self.referee.blame("liveness", f"not answered: {', '.join(waiting)}")
+            for task in tasks:
+                task.result()
+            self._trouble.end()
+            await self._rest()
+            self.referee.judge_end()
+        finally:
+            self._look()
+
+    def _look(self) -> None:
+        """Raise what the referee has found, or what a host found in itself."""
+        if self._world.broken:
+            self.referee.blame("liveness", f"a host broke: {self._world.broken[0]}")
+        if self.referee.violation is not None:
+            raise self.referee.violation
+
+    async def _act(self, client: Client) -> None:
+        for place, operation in enumerate(self._plan.operations):
+            if operation.client == client.number:
+                self._begun += 1
+                while self._faults_left and self._faults_left[0].after <= self._begun:
+                    self._trouble.begin(self._faults_left.pop(0))
+                await client.perform(place, operation)
+
+    async def _rest(self) -> None:
+        """Wait until everything is available again, broadcast and settled. Raises Violation."""
+        world = self._world
+        deadline_s = self._loop.time() + _CALM_S_MAX
+        while (why := self._restless()) is not None:
+            self._look()
+            if self._loop.time() > deadline_s:
+                self.referee.blame("liveness", f"{_CALM_S_MAX:g} s after the last fault {why}")
+                return
+            await asyncio.sleep(0.2)
+        await asyncio.sleep(_SETTLING_S)
+        for host in list(world.hosts):
+            if host.running.host.owned:
+                await host.running.snapshotter.flush()
+        while (why := self._restless()) is not None:
+            self._look()
+            if self._loop.time() > deadline_s + _SETTLING_S:
+                self.referee.blame("liveness", f"{_CALM_S_MAX:g} s after the last fault {why}")
+                return
+            await asyncio.sleep(0.2)
+
+    def _restless(self) -> str | None:
+        """Say what is not as it should be at rest."""
+        world = self._world
+        for model in self.referee.models:
+            host = world.owner_of(model.partition)
+            owned = host.running.host.owned.get(model.partition) if host is not None else None
+            if host is None or owned is None or not owned.is_ready:
+                return f"nobody serves partition {model.partition}"
+            if host.running.courier.lag:
+                return f"{host.name} has {host.running.courier.lag} entries and bins to broadcast"
+            if host.running.host.in_flight:
+                return f"{host.name} has requests in flight"
+            if any(promise.is_tentative and promise.open_units for promise in model.promises.values()):
+                return f"shares in partition {model.partition} are tentative"
+            if owned.committed_seq != model.seq:
+                return f"{host.name} does not have all of partition {model.partition}"
+        return None
+
+    def result(self) -> Result:
+        """Return what came of it."""
+        referee, violation = self.referee, self.referee.violation
+        digest = hashlib.blake2b(digest_size=12)
+        for tables in self._world.storage.database.partitions:
+            for entry in tables.ledger:
+                digest.update(repr(tuple(entry)).encode())
+        counts = (referee.answers, referee.refusals, referee.unknown, self._loop.steps, self._loop.time())
+        digest.update(repr((counts, str(violation))).encode())
+        return Result(
+            self._plan,
+            None if violation is None else str(violation),
+            len(self._plan.operations),
+            self._trouble.count,
+            referee.answers,
+            referee.refusals,
+            referee.unknown,
+            sum(model.seq for model in referee.models),
+            self._loop.steps,
+            self._loop.time(),
+            digest.hexdigest(),
+        )
+
+
+@contextlib.contextmanager
+def _quiet(loop: SimulatedLoop) -> Iterator[None]:
+    """Log nothing, and let what was under way at the end go without a word."""
+    before, hook = structlog.get_config(), sys.unraisablehook
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL), processors=[_drop]
+    )
+    is_collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        loop.close()
+        sys.unraisablehook = lambda _: None
+        gc.collect()
+        sys.unraisablehook = hook
+        if is_collecting:
+            gc.enable()
+        structlog.configure(**before)
+
+
+def _drop(*_: object) -> str:
+    raise structlog.DropEvent

@@ -1,0 +1,142 @@
+"""Carries out a plan's faults, and puts the world in order again for the end of the run."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from simulation.broadcast import BroadcastWeather
+from simulation.network import Weather
+from simulation.storage import StorageWeather
+
+if TYPE_CHECKING:
+    from simulation.plan import Fault
+    from simulation.world import SimulatedHost, World
+
+
+class Trouble:
+    """Makes things go wrong in a world."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.count = 0
+        self.is_over = False
+
+    def begin(self, fault: Fault) -> None:
+        """Have a fault happen after the callbacks that it waits for."""
+        self._world.loop.after_steps(fault.steps, lambda: self._strike(fault))
+
+    def _strike(self, fault: Fault) -> None:
+        if not self.is_over:
+            self.count += 1
+            getattr(self, f"_{fault.kind}")(fault)
+
+    def end(self) -> None:
+        """Let nothing go wrong any more."""
+        self.is_over = True
+        world = self._world
+        world.network.weather = Weather()
+        world.network.release()
+        world.storage.weather = StorageWeather()
+        world.broadcast.weather = BroadcastWeather()
+        world.clock_ahead_ms.clear()
+        for host in world.hosts:
+            world.loop.go_on(host.process)
+
+    def _later(self, seconds: float, act: Callable[[], None]) -> None:
+        loop = self._world.loop
+        loop.call_later(seconds, act, context=loop.within(None))
+
+    def _host(self, fault: Fault) -> SimulatedHost | None:
+        hosts = self._world.hosts
+        return hosts[fault.target % len(hosts)] if hosts else None
+
+    # Processes
+
+    def _kill_host(self, fault: Fault) -> None:
+        host = self._host(fault)
+        if host is not None:
+            self._world.kill_host(host)
+
+    def _pause_host(self, fault: Fault) -> None:
+        host = self._host(fault)
+        if host is not None:
+            self._world.loop.pause(host.process)
+            self._later(fault.seconds, lambda: self._world.loop.go_on(host.process))
+
+    def _kill_gateway(self, fault: Fault) -> None:
+        self._world.kill_gateway(fault.target % len(self._world.gateways))
+
+    def _kill_supervisor(self, _: Fault) -> None:
+        self._world.loop.spawn(None, self._world.replace_supervisor())
+
+    def _clock_steps(self, fault: Fault) -> None:
+        host = self._host(fault)
+        if host is not None:
+            ahead = self._world.clock_ahead_ms
+            ahead[host.name] = ahead.get(host.name, 0) + (3_600_000 if fault.size > 0.7 else -3_600_000)
+
+    # Network
+
+    def _hold_network(self, fault: Fault) -> None:
+        host = self._host(fault)
+        if host is not None:
+            self._world.network.hold(host.name, fault.seconds * 2)
+
+    def _cut_connections(self, fault: Fault) -> None:
+        self._world.network.weather.cut_odds = 0.005 + 0.1 * fault.size**2
+        self._later(fault.seconds, lambda: setattr(self._world.network.weather, "cut_odds", 0.0))
+
+    # Storage
+
+    def _storage_down(self, fault: Fault) -> None:
+        weather = self._world.storage.weather
+        weather.is_down = True
+        self._later(fault.seconds, lambda: setattr(weather, "is_down", False))
+
+    def _storage_slow(self, fault: Fault) -> None:
+        weather = self._world.storage.weather
+        weather.jitter_s = 0.02 + 0.3 * fault.size
+        self._later(fault.seconds, lambda: setattr(weather, "jitter_s", 0.003))
+
+    def _storage_fails(self, fault: Fault) -> None:
+        weather = self._world.storage.weather
+        weather.fail_odds = 0.05 + 0.5 * fault.size
+        self._later(fault.seconds, lambda: setattr(weather, "fail_odds", 0.0))
+
+    def _storage_loses_answers(self, fault: Fault) -> None:
+        weather = self._world.storage.weather
+        weather.lose_odds = 0.05 + 0.4 * fault.size
+        self._later(fault.seconds, lambda: setattr(weather, "lose_odds", 0.0))
+
+    # Streams
+
+    def _streams_down(self, fault: Fault) -> None:
+        broadcast = self._world.broadcast
+        broadcast.weather.is_down = True
+
+        def back() -> None:
+            broadcast.weather.is_down = False
+            broadcast.crash(keeps=1.0)
+
+        self._later(fault.seconds, back)
+
+    def _streams_cut(self, fault: Fault) -> None:
+        weather = self._world.broadcast.weather
+        weather.lose_odds = 0.2 + 0.5 * fault.size
+        self._later(fault.seconds, lambda: setattr(weather, "lose_odds", 0.0))
+
+    def _streams_forget(self, fault: Fault) -> None:
+        self._world.broadcast.crash(keeps=0.0 if fault.size < 0.3 else fault.size)
+
+    def _give_up(self, fault: Fault) -> None:
+        """A host ends in order, as when it is told to."""
+        host = self._host(fault)
+        if host is not None:
+            self._world.loop.spawn(host.process, _stop(host))
+
+
+async def _stop(host: SimulatedHost) -> None:
+    await host.running.stop()
+    await asyncio.sleep(0)
