@@ -51,8 +51,8 @@ async def first_answer(ledger: Ledger, command: Command | Query, first: Entry) -
             _prime(partition, entry)
             apply_filtered(partition, entry)
     else:
-        assert first.site is not None and first.sku is not None  # noqa: PT018 - one fact
-        entries = await _replay_stock(ledger, partition, (first.site, first.sku), first.seq, last_seq)
+        stock = (command.site, command.sku)  # type: ignore[union-attr]  # all others are about one SKU
+        entries = await _replay_stock(ledger, partition, stock, first.seq, last_seq)
     own = [entry for entry in entries if first.seq <= entry.seq <= last_seq]
     if isinstance(command, CountStock):
         command = command._replace(seen_seq=None)

@@ -105,7 +105,7 @@ class Host:
         self.on_quiet: Callable[[], None] = lambda: None
         """Called after a snapshot when nothing is in flight: a moment to tidy up the process."""
         self.on_broken: Callable[[BaseException], None] = lambda _fault: None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], None] = {}
 
     # Taking requests
 
@@ -265,11 +265,11 @@ class Host:
     def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Run a task beside the mailbox; one that fails breaks the host."""
         task = asyncio.get_running_loop().create_task(coroutine)
-        self._tasks.add(task)
+        self._tasks[task] = None
         task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
+        self._tasks.pop(task, None)
         fault = None if task.cancelled() else task.exception()
         if fault is not None:
             self.broken(fault)

@@ -53,6 +53,8 @@ class Lane(asyncio.Protocol):
                 assert lane._transport is not None
                 lane._transport.write(frame(encode(["binkeeper-lane", LANE_VERSION, token])))
                 lane.host = await lane._welcome
+                if lane._transport is None:  # It broke before this task had its turn.
+                    raise ConnectionError("the lane was closed after the welcome")
         except asyncio.CancelledError:
             lane.close()
             raise

@@ -58,7 +58,8 @@ class LaneServer:
         self.partitions = partitions
         self.token = token
         self.controls = controls
-        self.lanes: set[HostLane] = set()
+        self.lanes: dict[HostLane, None] = {}
+        """In the order in which they came."""
         self._server: asyncio.Server | None = None
 
     async def start(self, address: str, port: int = 0) -> int:
@@ -94,14 +95,14 @@ class HostLane(asyncio.Protocol):
         """Remember the transport."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is one by shape, not by class.
         self._transport.set_write_buffer_limits(high=_WRITE_BUFFER_MAX)
-        self._server.lanes.add(self)
+        self._server.lanes[self] = None
         self._silent = self._loop.call_later(_HELLO_S_MAX, self.close)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """Forget the lane; answers to it are dropped, and the caller asks again by key."""
         self._transport = None
         self._silent.cancel()
-        self._server.lanes.discard(self)
+        self._server.lanes.pop(self, None)
 
     def pause_writing(self) -> None:
         """Cut a caller off that does not read its answers."""

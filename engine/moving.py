@@ -85,6 +85,7 @@ def move(partition: Partition, command: MoveStock, draft: Draft) -> Refused | No
     if movable < command.quantity:
         return refused(Refusal.INSUFFICIENT_STOCK, requested=command.quantity, available=movable)
     if command.from_location == command.to_location:
+        draft.note(Kind.REQUEST_NOTED)  # Nothing changes, but a repeat of the key gets the same answer.
         return None
     remaining = command.quantity
     for lot in lots:

@@ -4,6 +4,7 @@ A view is made after the entries that it shows are applied, and leaves only when
 """
 
 from collections.abc import Callable, Iterable
+from operator import attrgetter
 from typing import Any
 
 from engine import commands as c
@@ -15,6 +16,7 @@ from engine.state import Bin, Lot, Partition, Reservation, Stock
 View = dict[str, Any]
 
 _RESERVED = Kind.STOCK_RESERVED
+_CODE = attrgetter("code")
 
 
 def lot_view(lot: Lot) -> View:
@@ -33,11 +35,11 @@ def lot_view(lot: Lot) -> View:
 
 
 def bin_view(stock: Stock, location: str) -> View:
-    """Return a bin; one that is not known shows as empty, at sequence number 0."""
+    """Return a bin with its lots by code; one that is not known shows as empty, at sequence number 0."""
     bin_ = stock.bins.get(location) or Bin(location)
     on_hand = reserved = held = 0
     lots = []
-    for lot in bin_.lots:
+    for lot in bin_.lots if bin_.sole() else sorted(bin_.lots, key=_CODE):
         if lot.on_hand:
             on_hand += lot.on_hand
             reserved += lot.reserved

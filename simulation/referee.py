@@ -88,7 +88,7 @@ class Referee:
 
     def _judge_answer(self, call: Call, outcome: Answered) -> None:
         view, kind = outcome.view, call.operation.kind
-        if call.is_command and call.key not in self._database.keys and not _changes_nothing(view):
+        if call.is_command and call.key not in self._database.keys:
             self.blame("P1", f"{call.key} ({kind}) is acknowledged and not in the ledger")
             return
         if call.is_command:
@@ -136,12 +136,15 @@ class Referee:
     def _judge_refusal(self, call: Call, refused: Refused) -> None:
         entry = self._database.keys.get(call.key) if call.is_command else None
         operation = call.operation
+        # Of two attempts at several partitions that run at once, one may be refused before the other decides.
+        is_old = entry is not None and entry.seq <= call.seqs[entry.partition]
         if entry is not None and not call.is_reuse and entry.kind != "request_noted":
-            self.blame("P3", f"{call.key} ({operation.kind}) is refused ({refused.code}), and in the ledger")
+            if is_old or len(operation.skus) == 1:
+                self.blame("P3", f"{call.key} ({operation.kind}) is refused ({refused.code}) and in the ledger")
         if call.is_reuse and refused.code != "idempotency_key_reused" and call.key in self._first:
             self.blame("P3", f"{call.key}: another body under the same key is refused as {refused.code}")
         is_checked = operation.kind == "reserve" and operation.skus[0] != 0 and not call.is_reuse
-        if is_checked and refused.code == "insufficient_stock":
+        if is_checked and not refused.replayed and refused.code == "insufficient_stock":
             model = self.models[call.partition]
             place = (SITE, call.skus[0], call.location or "")
             least = model.least_available(place, call.seqs[call.partition], model.seq)
@@ -260,11 +263,6 @@ class Referee:
                     known = model.bin_at(place, tables.snapshot_seq)
                     if sums != known[1:]:
                         self.blame("P7", f"the snapshot has {sums} of {place}, the ledger {known}")
-
-
-def _changes_nothing(view: dict[str, Any]) -> bool:
-    """Whether an answer says that there was nothing to change: such a command leaves no entry."""
-    return view.get("variance") == 0 or ("from" in view and view["from"] == view["to"])
 
 
 def _bins_in(view: dict[str, Any]) -> list[dict[str, Any]]:

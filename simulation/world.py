@@ -48,7 +48,7 @@ class SimulatedGateway:
     process: Process
     lanes: LaneGateway
     reservations: SpanningReservations
-    calls: set[asyncio.Future[Any]] = field(default_factory=set)
+    calls: dict[asyncio.Future[Any], None] = field(default_factory=dict)
 
 
 class World:
@@ -128,12 +128,12 @@ class World:
         if gateway is None or not gateway.process.is_alive:
             raise Unavailable("nobody listens")
         answer = self.loop.create_future()
-        gateway.calls.add(answer)
+        gateway.calls[answer] = None
         self.loop.spawn(gateway.process, self._answer(gateway, ask, answer))
         try:
             return await answer
         finally:
-            gateway.calls.discard(answer)
+            gateway.calls.pop(answer, None)
 
     async def _answer(
         self,
