@@ -21,11 +21,13 @@ import structlog
 
 from actors.backlog import ChangedBins, Track
 from actors.messages import ledger_messages, stock_messages
+from actors.overtaken import Overtaken
 from persistence.ports import Cursors, Message, Streams, Unavailable
 
 if TYPE_CHECKING:
     from actors.committer import Batch
     from actors.host import Host
+    from actors.ports import Gateway
     from actors.owned import OwnedPartition
     from engine.entries import Entry
 
@@ -50,13 +52,16 @@ _GATHER_S = 0.008
 """How long the first change after a quiet time waits for others: a broadcast for each single commit would
 cost the host more than the commit."""
 _CURSORS_EVERY_S = 1.0
+_LATE_S = 1.0
+"""When publishing what was read has taken so long, another host may have the partitions meanwhile: a standby
+takes over in tenths of a second, and a host that does not answer is replaced after four."""
 _RETRY_S_MAX = 1.0
 
 
 class Courier:
     """Broadcasts the partitions of a host."""
 
-    def __init__(self, host: Host, streams: Streams, cursors: Cursors) -> None:
+    def __init__(self, host: Host, streams: Streams, cursors: Cursors, peers: Gateway) -> None:
         self._host = host
         self._streams = streams
         self._cursors = cursors
@@ -64,6 +69,7 @@ class Courier:
         self._pending: dict[int, None] = {}
         self._bins = ChangedBins()
         self._bins_on_their_way = 0
+        self._overtaken = Overtaken(host, streams, peers)
         self._buffered = 0
         self._saved: dict[int, int] = {}
         self._wake = asyncio.Event()
@@ -78,7 +84,7 @@ class Courier:
             for number, track in self._tracks.items()
             if self._is_ours(number)
         )
-        return entries + len(self._bins) + self._bins_on_their_way
+        return entries + len(self._bins) + self._bins_on_their_way + len(self._overtaken)
 
     def _is_ours(self, number: int) -> bool:
         track = self._tracks.get(number)
@@ -123,12 +129,14 @@ class Courier:
         now_s = saved_s = asyncio.get_running_loop().time()
         debt_s = 0.0
         while True:
-            if not self._pending and not self._bins:
+            if not self._pending and not self._bins and not self._overtaken:
                 await self._save_cursors()
                 await self._wake.wait()
                 await self._host.sleep(_GATHER_S)
             self._wake.clear()
             try:
+                if self._overtaken:
+                    await self._overtaken.settle()
                 spent_s = await self._send_entries() + await self._send_bins()
                 retry_s = 0.05
             except Unavailable as fault:
@@ -148,6 +156,7 @@ class Courier:
 
     def _start_over(self) -> None:
         """Look again at what the streams hold, since any part of what was sent may be there or gone."""
+        self._streams.start_over()
         self._drop_buffers()
         for number, track in self._tracks.items():
             track.cursor = -1
@@ -243,6 +252,9 @@ class Courier:
         if not taken:
             return 0.0
         self._bins_on_their_way = len(taken)
+        epochs = self._host.ownership.epochs_of({key[0] for key in taken})
+        loop = asyncio.get_running_loop()
+        began_s = loop.time()
         try:
             await self._publish(await stock_messages(self._host, list(taken)))
         except BaseException:
@@ -250,6 +262,8 @@ class Courier:
             raise
         finally:
             self._bins_on_their_way = 0
+            if loop.time() - began_s > _LATE_S:
+                self._overtaken.doubt(taken, epochs)
         return len(taken) * _S_PER_BIN
 
     # Cursors

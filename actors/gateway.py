@@ -112,6 +112,8 @@ class LaneGateway:
             self._receive_control(request_id, status, answer)
             return
         if status == Status.MOVED:
+            if pending.lane is None:
+                return  # It waits for its owner already: this is from where it was before.
             if self._routes.get(pending.partition) is pending.lane:
                 del self._routes[pending.partition]
                 self._refuted[pending.partition] = self._placed[pending.partition]

@@ -43,10 +43,10 @@ class RunningHost:
         stopwatch: Callable[[], float] = perf_counter,
     ) -> None:
         self.host = host
-        self.courier = Courier(host, streams, cursors)
         self.snapshotter = Snapshotter(host)
         self.directory = directory
         self.peers = LaneGateway(directory, token, partitions)
+        self.courier = Courier(host, streams, cursors, self.peers)
         self.clockwork = Clockwork(host, self.peers)
         self.auditor = Auditor(host, stopwatch=stopwatch)
         self.address = ""

@@ -261,14 +261,21 @@ class Streams(Protocol):
         """Publish in order; returns when all are stored.
 
         One that is too large for the server is left out and logged.
-        Raises Unavailable: any of them may have been stored. It does so until `ledger_tails` is asked once
-        the streams were away, since they may have come back without what they held.
+        Raises Unavailable: any of them may have been stored.
         """
 
     async def ledger_tails(self, partitions: Sequence[int]) -> dict[int, int]:
         """Return the last sequence number of each partition that the `LEDGER` stream holds; 0 for none.
 
         A partition is left out when its messages may have aged out: then only the cursor knows.
+        Raises Unavailable.
+        """
+
+    def start_over(self) -> None:
+        """Say that nothing is taken for known any more of what the streams hold.
+
+        Once the streams were away, everything raises Unavailable until this is called, since they may have
+        come back without what they held.
         """
 
 

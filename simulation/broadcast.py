@@ -89,6 +89,10 @@ class RemoteStreams:
         tails: dict[int, int] = await self._ask(lambda: self._tails(partitions))
         return tails
 
+    def start_over(self) -> None:
+        """See `Streams.start_over`."""
+        self._epoch = self._server.epoch
+
     async def _ask(self, act: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever it returns
         server = self._server
         answer = server.loop.create_future()
@@ -97,6 +101,8 @@ class RemoteStreams:
             try:
                 if server.weather.is_down:
                     raise Unavailable("the streams are away")
+                if self._epoch != server.epoch:
+                    raise Unavailable("the streams were away: what they hold is not known")
                 result = act()
             except Unavailable as fault:
                 server.later(_fail, answer, fault)
@@ -108,8 +114,6 @@ class RemoteStreams:
 
     def _publish(self, messages: Sequence[Message]) -> None:
         server = self._server
-        if self._epoch != server.epoch:
-            raise Unavailable("the streams were away: what they hold is not known")
         most = len(messages)
         odds = server.weather.lose_odds
         is_cut = odds > 0 and server.random.random() < odds
@@ -122,7 +126,6 @@ class RemoteStreams:
 
     def _tails(self, partitions: Sequence[int]) -> dict[int, int]:
         server = self._server
-        self._epoch = server.epoch
         tails = {}
         for number in partitions:
             messages = server.ledger.get(ledger_subject(number))

@@ -80,7 +80,7 @@ class NatsStreams:
         self._round = 0
         self._are_streams_there = False
         self._may_have_lost = False
-        """Since the connection was lost, nobody has asked for the tails."""
+        """Since the connection was lost, nobody has started over."""
         self._refused = ""
         """What the server last said against a stream."""
 
@@ -97,8 +97,6 @@ class NatsStreams:
         if not messages:
             return
         client = await self._ready()
-        if self._may_have_lost:
-            raise Unavailable("NATS was away and may have lost what it held: its tails are not known")
         self._round += 1
         reply = f"{self._inbox}.{self._round}"
         acks = self._rounds[reply] = AckRound()
@@ -127,6 +125,10 @@ class NatsStreams:
             if acks.fault == NO_STREAM:
                 self._are_streams_there = False
 
+    def start_over(self) -> None:
+        """See `Streams.start_over`."""
+        self._may_have_lost = False
+
     async def ledger_tails(self, partitions: Sequence[int]) -> dict[int, int]:
         """See `Streams.ledger_tails`. Only headers are fetched, however large the last messages are."""
         client = await self._ready()
@@ -144,7 +146,6 @@ class NatsStreams:
             raise Unavailable(f"NATS: {error}") from error
         except LOST as error:
             raise Unavailable(f"NATS: {str(error) or type(error).__name__}") from error
-        self._may_have_lost = False
         if info.state.first_seq > 1:
             return {partition: tail for partition, tail in tails.items() if tail}
         return tails
@@ -187,6 +188,8 @@ class NatsStreams:
                 self._are_streams_there = True
         except LOST as error:
             raise Unavailable(f"NATS: {str(error) or type(error).__name__}") from error
+        if self._may_have_lost:
+            raise Unavailable("NATS was away and may have lost what it held")
         return client
 
     async def _make_streams(self, client: Client) -> None:

@@ -162,11 +162,14 @@ class SteeredStreams(MemoryStreams):
 
     async def ledger_tails(self, partitions: Sequence[int]) -> dict[int, int]:
         """See `Streams.ledger_tails`."""
-        if self.is_away:
-            message = "streams are away"
+        if self.is_away or self.may_have_lost:
+            message = "streams are or were away"
             raise Unavailable(message)
-        self.may_have_lost = False
         return await super().ledger_tails(partitions)
+
+    def start_over(self) -> None:
+        """See `Streams.start_over`."""
+        self.may_have_lost = False
 
     def wipe(self) -> None:
         """Forget everything, as a server that lost its disk."""

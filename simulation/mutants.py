@@ -1,0 +1,191 @@
+"""Bugs that the simulator has to find: each breaks one thing that the product does right.
+
+A simulator that finds nothing says little; one that finds these within a few hundred histories is awake. Each
+is a patch of the running code, for the time of a run.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple
+from unittest.mock import patch
+
+from actors import gateway, host
+from actors.activator import Activator
+from actors.committer import Batch, Committer
+from actors.courier import Courier
+from actors.gateway import LaneGateway
+from actors.host import Host
+from actors.key_window import KeyWindow
+from actors.loader import Loader
+from actors.outcomes import Unavailable
+from actors.queries import QUERY_NAMES
+from actors.read_gate import ReadGate
+from actors.requests import Request, Status
+from actors.snapshotter import Snapshotter
+from engine import apply_reservation, decide, spanning
+from engine.commands import ExpireStock, ReserveTogether
+from engine.entries import Kind
+from engine.images import Rows
+from persistence.memory import MemorySnapshots
+
+AnyPatch = AbstractContextManager[Any]
+
+
+class Mutant(NamedTuple):
+    """One seeded bug."""
+
+    name: str
+    patch: Callable[[], AnyPatch]
+
+
+async def _answer_first(self: Committer, batch: Batch) -> None:
+    self._gate.committed(batch)
+    if batch.entries:
+        await self._append(batch)
+
+
+async def _broadcast_first(self: Committer, batch: Batch) -> None:
+    for listener in self._gate.on_committed:  # type: ignore[attr-defined]
+        listener(batch)
+    await _commit(self, batch)
+
+
+_commit = Committer._commit  # noqa: SLF001 - what mutants change is inside
+_handle = Host.handle
+_lose = LaneGateway._lost  # noqa: SLF001
+_restore = Activator.restore
+_decide = host.decide
+_leave = apply_reservation._leave  # noqa: SLF001
+_together = spanning.reserve_together
+
+
+async def _is_there(*_: object) -> bool:
+    return True
+
+
+async def _nobody(*_: object) -> set[tuple[int, int]]:
+    return set()
+
+
+async def _nothing(*_: object) -> None:
+    return None
+
+
+def _read_at_once(self: Host, owned: Any, request: Request) -> None:  # noqa: ANN401
+    _handle(self, owned, request)
+    if type(request.command) in QUERY_NAMES and request in self.committer.open.requests:
+        self.committer.open.requests.remove(request)
+        self.let_go([request])
+
+
+def _expire_early(state: Any, command: Any, now_ms: int, *rest: Any) -> Any:  # noqa: ANN401
+    return _decide(state, command, now_ms + 3_000 * (type(command) is ExpireStock), *rest)
+
+
+def _keep_open(partition: Any, entry: Any, reservation: Any, line: Any, allocation: Any, stock: Any) -> None:  # noqa: ANN401
+    _leave(partition, entry, reservation, line, allocation, stock)
+    if entry.kind == Kind.STOCK_PICKED:
+        allocation.open += entry.quantity
+        reservation.open += entry.quantity
+
+
+async def _skip_to_now(self: Courier, numbers: list[int]) -> None:
+    for number in numbers:
+        track = self._tracks[number]
+        track.cursor = track.committed_seq
+
+
+def _without_tail(self: Activator, recovery: Any) -> None:  # noqa: ANN401
+    _restore(self, recovery._replace(tail=[]))
+
+
+def _under_new_keys(self: LaneGateway, lane: Any) -> None:  # noqa: ANN401
+    for pending in self._pending.values():
+        if pending.lane is lane and pending.key is not None:
+            pending.key += "'"
+    _lose(self, lane)
+
+
+def _past_the_deadline(partition: Any, command: ReserveTogether, draft: Any) -> Any:  # noqa: ANN401
+    return _together(partition, command._replace(deadline_ms=2**62), draft)
+
+
+async def _empty(*_: object) -> Rows:
+    return Rows([], [], [])
+
+
+def _same_body(self: Host, request: Request, remembered: Any) -> None:  # noqa: ANN401
+    repeat(self, request, remembered._replace(fingerprint=request.fingerprint))
+
+
+repeat = Host._repeat  # noqa: SLF001
+
+
+async def _unfenced(self: MemorySnapshots, epochs: Any, rows: Rows) -> frozenset[int]:  # noqa: ANN401
+    for number, (_, seq, at_ms) in epochs.items():
+        self._database.write(number, rows)
+        tables = self._database.partitions[number]
+        tables.snapshot_seq, tables.snapshot_at_ms = seq, at_ms
+    return frozenset()
+
+
+def _promise_held(*args: Any) -> Any:  # noqa: ANN401
+    command, partition = args[1], args[0]
+    site, sku = command.lines[0][:2]
+    stock = partition.stocks.get((site, sku))
+    lots = [lot for bin_ in stock.bins.values() for lot in bin_.lots] if stock is not None else []
+    held = [lot.held for lot in lots]
+    for lot in lots:
+        lot.held = 0
+    try:
+        return _straight(*args)
+    finally:
+        for lot, units in zip(lots, held, strict=True):
+            lot.held = units
+
+
+_straight = decide.reserve_straight
+
+
+def _always(value: object) -> property:
+    return property(lambda _: value, lambda _, __: None)
+
+
+MUTANTS = (
+    Mutant("answers leave before the commit", lambda: patch.object(Committer, "_commit", _answer_first)),
+    Mutant("reads leave before the commit", lambda: patch.object(Host, "handle", _read_at_once)),
+    Mutant("a deposed owner's reads are not checked", lambda: patch.object(ReadGate, "_lost", _nobody)),
+    Mutant("keys are not recovered", lambda: _patches((KeyWindow, "recall", lambda *_: None),
+                                                      (KeyWindow, "is_whole", _always(True)))),
+    Mutant("an unknown commit is taken for done", lambda: patch.object(Committer, "_find_out", _is_there)),
+    Mutant("a broken lane's requests get new keys", lambda: patch.object(LaneGateway, "_lost", _under_new_keys)),
+    Mutant("a late answer is told as nothing happened", lambda: patch.object(
+        gateway, "late", lambda _: Unavailable("nothing happened"))),
+    Mutant("another body under a key is let through", lambda: patch.object(Host, "_repeat", _same_body)),
+    Mutant("a refusal is not in doubt without its key", lambda: patch.object(
+        KeyWindow, "is_whole", _always(True))),
+    Mutant("reservations expire early", lambda: patch.object(host, "decide", _expire_early)),
+    Mutant("picked units stay open", lambda: patch.object(apply_reservation, "_leave", _keep_open)),
+    Mutant("held units are promised", lambda: patch.object(decide, "reserve_straight", _promise_held)),
+    Mutant("a resting stock is taken for empty", lambda: patch.object(Loader, "load", _empty)),
+    Mutant("the ledger's tail is not applied", lambda: patch.object(Activator, "restore", _without_tail)),
+    Mutant("a snapshot is ahead of the ledger", lambda: patch.object(Snapshotter, "_durable", _nothing)),
+    Mutant("a deposed owner writes snapshots", lambda: patch.object(MemorySnapshots, "save", _unfenced)),
+    Mutant("the courier forgets its cursor", lambda: patch.object(Courier, "_find_cursors", _skip_to_now)),
+    Mutant("entries are broadcast before the commit", lambda: patch.object(
+        Committer, "_commit", _broadcast_first)),
+    Mutant("an attempt is decided after its deadline", lambda: patch.dict(
+        decide.DECIDERS, {ReserveTogether: _past_the_deadline})),
+    Mutant("a repeat is told as the first answer", lambda: patch.object(Status, "REPLAYED", Status.ANSWERED)),
+)  # fmt: skip
+"""Each is found by `make simulate-mutants`."""
+
+
+def _patches(*changes: tuple[object, str, object]) -> AnyPatch:
+    """Return several patches as one."""
+    from contextlib import ExitStack
+
+    stack = ExitStack()
+    for target, name, value in changes:
+        stack.enter_context(patch.object(target, name, value))
+    return stack
