@@ -33,7 +33,7 @@ class Ownership:
     # Taking partitions over
 
     async def take(self, partitions: list[int], address: str) -> None:
-        """Claim partitions, recover, serve them. Raises Unavailable: some may be owned then, none served."""
+        """Claim partitions, recover, serve them. Raises Unavailable: none of them is owned or served then."""
         host = self._host
         started = perf_counter()
         again = frozenset(partitions) & host.owned.keys()
@@ -44,10 +44,14 @@ class Ownership:
             # The batch on its way has what was lost before, and must not lose what is claimed now.
             await host.committer.passed()
         heads = await host.snapshots.claim(host.options.name, address, partitions, host.clock())
-        for head in heads:
-            host.owned[head.partition] = OwnedPartition(head.partition, head.epoch)
+        claimed = {head.partition: OwnedPartition(head.partition, head.epoch) for head in heads}
+        host.owned.update(claimed)
         most_keys = min(host.options.recovered_keys, host.options.key_window)
-        recovery = await host.snapshots.recover(partitions, most_keys)
+        try:
+            recovery = await host.snapshots.recover(partitions, most_keys)
+        except BaseException:  # Nobody would know that they are owned and not served.
+            self.lose(frozenset(n for n, owned in claimed.items() if host.owned.get(n) is owned), [])
+            raise
         host.keys.recall(reversed(recovery.recent_keys))
         # One entry an epoch is the claim's own; what else there is may have a key that was not recalled.
         if any(head.seq > head.epoch for head in recovery.heads):

@@ -20,7 +20,7 @@ from actors.loader import Loader
 from actors.outcomes import Unavailable
 from actors.queries import QUERY_NAMES
 from actors.read_gate import ReadGate
-from actors.requests import Request, Status
+from actors.requests import Request
 from actors.snapshotter import Snapshotter
 from engine import apply_reservation, decide, spanning
 from engine.commands import ExpireStock, ReserveTogether
@@ -176,7 +176,6 @@ MUTANTS = (
         Committer, "_commit", _broadcast_first)),
     Mutant("an attempt is decided after its deadline", lambda: patch.dict(
         decide.DECIDERS, {ReserveTogether: _past_the_deadline})),
-    Mutant("a repeat is told as the first answer", lambda: patch.object(Status, "REPLAYED", Status.ANSWERED)),
 )  # fmt: skip
 """Each is found by `make simulate-mutants`."""
 

@@ -99,6 +99,7 @@ _FAULTS = {
     "streams_cut": 2,
     "streams_forget": 2,
     "clock_steps": 2,
+    "depose_host": 4,
     "give_up": 1,
 }
 

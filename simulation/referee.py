@@ -54,7 +54,10 @@ class Referee:
     # The ledger
 
     def _committed(self, writer: str, entries: Sequence[Any]) -> None:
+        latest_ms = self._world.clock("")() + self._world.ahead_ms_max
         for entry in entries:
+            if entry.at_ms > max(latest_ms, self.models[entry.partition].at_ms):
+                self.blame("P5", f"entry {entry.seq} of {entry.partition} is dated later than any clock")
             wrong = self.models[entry.partition].check(entry, writer)
             if wrong is not None:
                 self.blame("P4" if "written by" in wrong else "P2", wrong)

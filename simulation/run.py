@@ -6,7 +6,7 @@ import gc
 import hashlib
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from random import Random
 from typing import Any
@@ -81,6 +81,7 @@ class _Scene:
         """Carry out everything. Raises Violation."""
         world, plan = self._world, self._plan
         await world.start()
+        await self._calm(self._unserved)
         clients = [
             Client(number, world, self.referee, Random(f"client {plan.seed} {number}"), Process(f"client-{number}"))
             for number in range(plan.clients)
@@ -119,32 +120,40 @@ class _Scene:
     async def _rest(self) -> None:
         """Wait until everything is available again, broadcast and settled. Raises Violation."""
         world = self._world
-        deadline_s = self._loop.time() + _CALM_S_MAX
-        while (why := self._restless()) is not None:
-            self._look()
-            if self._loop.time() > deadline_s:
-                self.referee.blame("liveness", f"{_CALM_S_MAX:g} s after the last fault {why}")
-                return
-            await asyncio.sleep(0.2)
+        await self._calm(self._restless)
         await asyncio.sleep(_SETTLING_S)
         for host in list(world.hosts):
             if host.running.host.owned:
                 await host.running.snapshotter.flush()
-        while (why := self._restless()) is not None:
-            self._look()
-            if self._loop.time() > deadline_s + _SETTLING_S:
+        await self._calm(self._restless)
+
+    async def _calm(self, why_not: Callable[[], str | None]) -> None:
+        """Wait until there is no reason any more why not. Raises Violation."""
+        deadline_s = self._loop.time() + _CALM_S_MAX
+        while (why := why_not()) is not None:
+            if self._loop.time() > deadline_s:
                 self.referee.blame("liveness", f"{_CALM_S_MAX:g} s after the last fault {why}")
-                return
-            await asyncio.sleep(0.2)
+            self._look()
+            await asyncio.sleep(0.1)
+
+    def _unserved(self) -> str | None:
+        """Say which partition nobody serves."""
+        for model in self.referee.models:
+            host = self._world.owner_of(model.partition)
+            owned = host.running.host.owned.get(model.partition) if host is not None else None
+            if owned is None or not owned.is_ready:
+                return f"nobody serves partition {model.partition}"
+        return None
 
     def _restless(self) -> str | None:
         """Say what is not as it should be at rest."""
-        world = self._world
+        why = self._unserved()
+        if why is not None:
+            return why
         for model in self.referee.models:
-            host = world.owner_of(model.partition)
-            owned = host.running.host.owned.get(model.partition) if host is not None else None
-            if host is None or owned is None or not owned.is_ready:
-                return f"nobody serves partition {model.partition}"
+            host = self._world.owner_of(model.partition)
+            assert host is not None
+            owned = host.running.host.owned[model.partition]
             if host.running.courier.lag:
                 return f"{host.name} has {host.running.courier.lag} entries and bins to broadcast"
             if host.running.host.in_flight:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from persistence.ports import Unavailable
 from simulation.broadcast import BroadcastWeather
 from simulation.network import Weather
 from simulation.storage import StorageWeather
@@ -13,6 +15,8 @@ from simulation.storage import StorageWeather
 if TYPE_CHECKING:
     from simulation.plan import Fault
     from simulation.world import SimulatedHost, World
+
+_HOUR_MS = 3_600_000
 
 
 class Trouble:
@@ -59,6 +63,16 @@ class Trouble:
         if host is not None:
             self._world.kill_host(host)
 
+    def _depose_host(self, fault: Fault) -> None:
+        """Another host takes partitions whose owner lives and hears everything."""
+        hosts, target = self._world.hosts, self._host(fault)
+        others = [host for host in hosts if host is not target]
+        if target is not None and others:
+            owned = sorted(target.running.host.owned)
+            share = owned[: 1 + int(fault.size * len(owned))]
+            taker = others[fault.steps % len(others)]
+            self._world.loop.spawn(taker.process, _take(taker, share))
+
     def _pause_host(self, fault: Fault) -> None:
         host = self._host(fault)
         if host is not None:
@@ -74,8 +88,10 @@ class Trouble:
     def _clock_steps(self, fault: Fault) -> None:
         host = self._host(fault)
         if host is not None:
-            ahead = self._world.clock_ahead_ms
-            ahead[host.name] = ahead.get(host.name, 0) + (3_600_000 if fault.size > 0.7 else -3_600_000)
+            world = self._world
+            ahead_ms = world.clock_ahead_ms.get(host.name, 0) + (_HOUR_MS if fault.size > 0.7 else -_HOUR_MS)
+            world.clock_ahead_ms[host.name] = ahead_ms
+            world.ahead_ms_max = max(world.ahead_ms_max, ahead_ms)
 
     # Network
 
@@ -135,6 +151,11 @@ class Trouble:
         host = self._host(fault)
         if host is not None:
             self._world.loop.spawn(host.process, _stop(host))
+
+
+async def _take(host: SimulatedHost, partitions: list[int]) -> None:
+    with contextlib.suppress(Unavailable):
+        await host.running.take(partitions)
 
 
 async def _stop(host: SimulatedHost) -> None:
