@@ -11,7 +11,7 @@ ARGS ?=
 TESTS ?= tests
 VENV := .venv
 BIN := $(VENV)/bin
-PACKAGES := engine actors persistence api bench binkeeper
+PACKAGES := engine actors persistence api bench simulation binkeeper
 COMPILE := $(BIN)/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 \
 	--no-emit-index-url --no-emit-find-links --no-header --no-annotate
 
@@ -43,6 +43,14 @@ format: $(VENV)/dev.stamp ## let ruff fix and format
 .PHONY: bench
 bench: $(VENV)/dev.stamp ## measure against peers and limits, in three minutes; ARGS="--json"
 	@$(BIN)/python -m bench figures $(ARGS)
+
+.PHONY: simulate
+simulate: $(VENV)/dev.stamp ## play 500 seeded histories with faults; ARGS="--runs 100 --seed 7"
+	@$(BIN)/binkeeper simulate --runs 500 --jobs 2 $(ARGS)
+
+.PHONY: simulate-mutants
+simulate-mutants: $(VENV)/dev.stamp ## see that the simulation finds each seeded bug
+	@$(BIN)/binkeeper simulate --mutants $(ARGS)
 
 .PHONY: venv
 venv: $(VENV)/dev.stamp ## only set up the environment

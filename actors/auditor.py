@@ -13,7 +13,6 @@ It works in steps of some milliseconds, rests in proportion to what they took, a
 from __future__ import annotations
 
 from collections import Counter
-from time import perf_counter
 from typing import TYPE_CHECKING
 
 import structlog
@@ -68,10 +67,8 @@ class Auditor:
         pace: Callable[[float], Awaitable[None]] | None = None,
         stretch: int = SUMMED_MAX,
         lots_max: int = _LOTS_MAX,
-        stopwatch: Callable[[], float] = perf_counter,
     ) -> None:
         self._host = host
-        self._stopwatch = stopwatch
         self._pace = pace or self._rest
         self._stretch = stretch
         self._lots_max = lots_max
@@ -93,7 +90,7 @@ class Auditor:
         """
         gauges = self._host.gauges
         self._found = self._logged = 0
-        self._began_s = self._stopwatch()
+        self._began_s = self._host.stopwatch()
         is_whole = bool(self._host.owned)
         for owned in list(self._host.owned.values()):
             try:
@@ -109,8 +106,8 @@ class Auditor:
     async def _stepped(self) -> None:
         """Publish what was found, and give others a turn."""
         self._host.gauges.drift = max(self._host.gauges.drift, self._found)
-        await self._pace(self._stopwatch() - self._began_s)
-        self._began_s = self._stopwatch()
+        await self._pace(self._host.stopwatch() - self._began_s)
+        self._began_s = self._host.stopwatch()
 
     async def _rest(self, spent_s: float) -> None:
         self._spent_s += spent_s

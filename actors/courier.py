@@ -27,8 +27,8 @@ from persistence.ports import Cursors, Message, Streams, Unavailable
 if TYPE_CHECKING:
     from actors.committer import Batch
     from actors.host import Host
-    from actors.ports import Gateway
     from actors.owned import OwnedPartition
+    from actors.ports import Gateway
     from engine.entries import Entry
 
 _log = structlog.get_logger()

@@ -9,6 +9,7 @@ that no other request can come between. `Host` is plain asyncio: Ray, Postgres a
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass
+from time import perf_counter
 from typing import Any
 
 import structlog
@@ -84,8 +85,11 @@ class Host:
         snapshots: Snapshots,
         clock: Clock,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        stopwatch: Callable[[], float] = perf_counter,
     ) -> None:
         self.options = options
+        self.stopwatch = stopwatch
+        """Seconds since some instant: to tell how long something took."""
         self.ledger = ledger
         self.snapshots = snapshots
         self.clock = clock

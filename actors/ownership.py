@@ -5,7 +5,6 @@ Ownership is decided in the ledger alone. What is here makes the host's memory f
 
 from __future__ import annotations
 
-from time import perf_counter
 from typing import TYPE_CHECKING
 
 import structlog
@@ -35,7 +34,7 @@ class Ownership:
     async def take(self, partitions: list[int], address: str) -> None:
         """Claim partitions, recover, serve them. Raises Unavailable: none of them is owned or served then."""
         host = self._host
-        started = perf_counter()
+        started = host.stopwatch()
         again = frozenset(partitions) & host.owned.keys()
         if again:  # Nothing that was decided before the claim may be told after it.
             self.lose(again, [host.committer.open])
@@ -57,7 +56,7 @@ class Ownership:
         if any(head.seq > head.epoch for head in recovery.heads):
             host.keys.is_whole = False
         self._install(recovery)
-        host.gauges.recovery_ms = (perf_counter() - started) * 1000
+        host.gauges.recovery_ms = (host.stopwatch() - started) * 1000
 
     def _install(self, recovery: Recovery) -> None:
         """Rebuild partitions from their snapshots and tails, and serve whoever waits for them."""

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Callable
-from time import perf_counter
 from typing import Any
 
 import msgspec
@@ -40,7 +39,6 @@ class RunningHost:
         partitions: int,
         node: str = "",
         on_broken: Callable[[BaseException], None] | None = None,
-        stopwatch: Callable[[], float] = perf_counter,
     ) -> None:
         self.host = host
         self.snapshotter = Snapshotter(host)
@@ -48,7 +46,7 @@ class RunningHost:
         self.peers = LaneGateway(directory, token, partitions)
         self.courier = Courier(host, streams, cursors, self.peers)
         self.clockwork = Clockwork(host, self.peers)
-        self.auditor = Auditor(host, stopwatch=stopwatch)
+        self.auditor = Auditor(host)
         self.address = ""
         self._node = node
         controls: dict[str, Control] = {

@@ -139,6 +139,18 @@ def replay(
         raise typer.Exit(1)
 
 
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+)
+def simulate(context: typer.Context) -> None:
+    """Run seeded histories of the engine with faults, and judge every answer; --help tells its options."""
+    import os  # noqa: PLC0415
+    import sys  # noqa: PLC0415
+
+    environment = {**os.environ, "PYTHONHASHSEED": "0"}
+    os.execve(sys.executable, [sys.executable, "-P", "-m", "simulation", *context.args], environment)  # noqa: S606
+
+
 def _failure(error: Exception) -> typer.Exit:
     """One line on stderr, exit code 1."""
     typer.echo(f"error: {error}", err=True)

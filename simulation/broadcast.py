@@ -62,7 +62,7 @@ class Broadcast:
         self.on_message(message)
 
     def crash(self, *, keeps: float) -> None:
-        """Lose all but a share of each partition's messages, and what was published of the bins since then."""
+        """Lose all but a share of each partition's messages, and bins of what is lost."""
         for messages in self.ledger.values():
             del messages[int(len(messages) * keeps) :]
         if keeps < 1:
@@ -98,11 +98,10 @@ class RemoteStreams:
         answer = server.loop.create_future()
 
         def serve() -> None:
+            if server.weather.is_down or self._epoch != server.epoch:
+                server.later(_fail, answer, Unavailable("the streams are away, or were"))
+                return
             try:
-                if server.weather.is_down:
-                    raise Unavailable("the streams are away")
-                if self._epoch != server.epoch:
-                    raise Unavailable("the streams were away: what they hold is not known")
                 result = act()
             except Unavailable as fault:
                 server.later(_fail, answer, fault)

@@ -61,6 +61,7 @@ class Client:
         self.process = process
         self.waits_for: str | None = None
         """The operation under way, for whoever asks why a run does not end."""
+        self.waits_since_s = 0.0
         self._world = world
         self._referee = referee
         self._random = random
@@ -76,6 +77,7 @@ class Client:
             return
         call, ask = made
         self.waits_for = f"{call.key} {operation.kind}"
+        self.waits_since_s = self._world.loop.time()
         if operation.twice:
             first, second = await asyncio.gather(self._until_known(call, ask), self._until_known(call, ask))
             outcome = first if isinstance(first, Answered) else second
@@ -106,7 +108,7 @@ class Client:
                 return outcome
             if isinstance(outcome, Unavailable) and not is_sent_before and call.is_command:
                 referee.nothing_happened(mine)
-                if random.random() < 0.2 and not isinstance(outcome, Overloaded):  # noqa: PLR2004
+                if random.random() < 0.2 and not isinstance(outcome, Overloaded):
                     return outcome
             else:
                 is_sent_before = True

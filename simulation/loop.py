@@ -148,18 +148,18 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
 
     # What asyncio asks of a loop
 
-    async def create_server(self, *args: Any, **options: Any) -> Any:  # type: ignore[override]  # noqa: ANN401
+    async def create_server(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401
         """Listen on the simulated network."""
         assert self.network is not None
         return await self.network.create_server(*args, **options)
 
-    async def create_connection(self, *args: Any, **options: Any) -> Any:  # type: ignore[override]  # noqa: ANN401
+    async def create_connection(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401
         """Connect over the simulated network."""
         assert self.network is not None
         return await self.network.create_connection(*args, **options)
 
     def call_soon(  # type: ignore[override]
-        self, callback: Callable[..., object], *args: Any, context: Context | None = None
+        self, callback: Callable[..., object], *args: object, context: Context | None = None
     ) -> asyncio.Handle:
         """See asyncio."""
         handle = asyncio.Handle(callback, args, self, context)
@@ -167,7 +167,7 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         return handle
 
     def call_at(  # type: ignore[override]
-        self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+        self, when: float, callback: Callable[..., object], *args: object, context: Context | None = None
     ) -> asyncio.TimerHandle:
         """See asyncio."""
         handle = asyncio.TimerHandle(when, callback, args, self, context)
@@ -175,7 +175,7 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         return handle
 
     def call_later(  # type: ignore[override]
-        self, delay: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+        self, delay: float, callback: Callable[..., object], *args: object, context: Context | None = None
     ) -> asyncio.TimerHandle:
         """See asyncio."""
         return self.call_at(self._now_s + delay, callback, *args, context=context)
@@ -184,7 +184,7 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         """See asyncio."""
         return asyncio.Future(loop=self)
 
-    def create_task(self, coro: Any, *, name: Any = None, context: Any = None) -> asyncio.Task[Any]:  # type: ignore[override]  # noqa: ANN401, ARG002
+    def create_task(self, coro: Any, *, name: Any = None, context: Any = None) -> asyncio.Task[Any]:  # noqa: ANN401, ARG002
         """See asyncio."""
         task = asyncio.Task(coro, loop=self, context=context)
         self._kept.append(task)

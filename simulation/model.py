@@ -15,9 +15,9 @@ Place = tuple[str, str, str]
 
 _ON_HAND = {"stock_received": 1, "stock_picked": -1, "stock_moved_out": -1, "stock_moved_in": 1,
             "stock_adjusted": 1, "stock_counted": 1}  # fmt: skip
-_RESERVED = {"stock_reserved": 1, "stock_released": -1, "reservation_expired": -1, "reservation_moved_out": -1,
-             "reservation_moved_in": 1, "stock_picked": -1, "stock_shorted": -1, "stock_moved_out": -1,
-             "stock_moved_in": 1}  # fmt: skip
+_RESERVED = {"stock_reserved": 1, "stock_released": -1, "reservation_expired": -1,
+             "reservation_moved_out": -1, "reservation_moved_in": 1, "stock_picked": -1, "stock_shorted": -1,
+             "stock_moved_out": -1, "stock_moved_in": 1}  # fmt: skip
 _HELD = {"stock_shorted": 1, "stock_held": 1, "stock_unheld": -1, "lot_expired": 1}
 _ENDS = {"stock_picked": "picked", "stock_released": "released", "reservation_expired": "expired",
          "stock_shorted": "short"}  # fmt: skip
@@ -107,11 +107,9 @@ class LedgerModel:
 
     def _lots_at(self, place: Place) -> list[list[int]]:
         site, sku, location = place
-        return [
-            lot for key, lot in self.lots.items() if key[:2] == (site, sku) and location in ("", key[2])
-        ]
+        return [lot for key, lot in self.lots.items() if key[:2] == (site, sku) and location in ("", key[2])]
 
-    def _check_promise(self, entry: Any, where: str) -> str | None:  # noqa: ANN401, C901 - a case for each kind
+    def _check_promise(self, entry: Any, where: str) -> str | None:  # noqa: ANN401 - a case for each kind
         number = entry.reservation
         if number is None:
             return None
@@ -126,9 +124,9 @@ class LedgerModel:
         if entry.kind in ("reservation_extended", "reservation_confirmed"):
             promise.expires_at_ms = entry.expires_at_ms
             promise.is_confirmed |= entry.kind == "reservation_confirmed"
-        if entry.kind == "reservation_expired" and not promise.is_tentative:
-            if promise.expires_at_ms is None or entry.at_ms < promise.expires_at_ms:
-                return f"{where}: reservation {number} expired before its time, {promise.expires_at_ms}"
+        is_early = promise.expires_at_ms is None or entry.at_ms < promise.expires_at_ms
+        if entry.kind == "reservation_expired" and is_early and not promise.is_tentative:
+            return f"{where}: reservation {number} expired before its time, {promise.expires_at_ms}"
         if entry.sku is not None:
             held = (entry.line, entry.location, entry.lot)
             promise.open[held] += _RESERVED[entry.kind] * entry.quantity

@@ -4,9 +4,8 @@ A simulator that finds nothing says little; one that finds these within a few hu
 is a patch of the running code, for the time of a run.
 """
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from typing import Any, NamedTuple
+from contextlib import AbstractContextManager, ExitStack
+from typing import Any
 from unittest.mock import patch
 
 from actors import gateway, host
@@ -26,16 +25,25 @@ from engine import apply_reservation, decide, spanning
 from engine.commands import ExpireStock, ReserveTogether
 from engine.entries import Kind
 from engine.images import Rows
+from engine.straight import reserve_straight
 from persistence.memory import MemorySnapshots
 
-AnyPatch = AbstractContextManager[Any]
 
+class Mutant:
+    """One seeded bug: what is put in place of which attributes, or items of a dict."""
 
-class Mutant(NamedTuple):
-    """One seeded bug."""
+    def __init__(self, name: str, *changes: tuple[Any, Any, object]) -> None:
+        self.name = name
+        self._changes = changes
 
-    name: str
-    patch: Callable[[], AnyPatch]
+    def patch(self) -> AbstractContextManager[Any]:
+        """Return the bug, for the length of a block."""
+        stack = ExitStack()
+        for target, name, value in self._changes:
+            is_item = isinstance(target, dict)
+            change: Any = patch.dict(target, {name: value}) if is_item else patch.object(target, name, value)
+            stack.enter_context(change)
+        return stack
 
 
 async def _answer_first(self: Committer, batch: Batch) -> None:
@@ -50,12 +58,11 @@ async def _broadcast_first(self: Committer, batch: Batch) -> None:
     await _commit(self, batch)
 
 
-_commit = Committer._commit  # noqa: SLF001 - what mutants change is inside
+_commit = Committer._commit
 _handle = Host.handle
-_lose = LaneGateway._lost  # noqa: SLF001
+_lose = LaneGateway._lost
 _restore = Activator.restore
-_decide = host.decide
-_leave = apply_reservation._leave  # noqa: SLF001
+_leave = apply_reservation._leave
 _together = spanning.reserve_together
 
 
@@ -71,6 +78,14 @@ async def _nothing(*_: object) -> None:
     return None
 
 
+def _forget(*_: object) -> None:
+    pass
+
+
+def _nothing_happened(_: object) -> Unavailable:
+    return Unavailable("nothing happened")
+
+
 def _read_at_once(self: Host, owned: Any, request: Request) -> None:  # noqa: ANN401
     _handle(self, owned, request)
     if type(request.command) in QUERY_NAMES and request in self.committer.open.requests:
@@ -79,7 +94,7 @@ def _read_at_once(self: Host, owned: Any, request: Request) -> None:  # noqa: AN
 
 
 def _expire_early(state: Any, command: Any, now_ms: int, *rest: Any) -> Any:  # noqa: ANN401
-    return _decide(state, command, now_ms + 3_000 * (type(command) is ExpireStock), *rest)
+    return decide.decide(state, command, now_ms + 3_000 * (type(command) is ExpireStock), *rest)
 
 
 def _keep_open(partition: Any, entry: Any, reservation: Any, line: Any, allocation: Any, stock: Any) -> None:  # noqa: ANN401
@@ -114,11 +129,14 @@ async def _empty(*_: object) -> Rows:
     return Rows([], [], [])
 
 
+_repeat = Host._repeat
+
+
 def _same_body(self: Host, request: Request, remembered: Any) -> None:  # noqa: ANN401
-    repeat(self, request, remembered._replace(fingerprint=request.fingerprint))
+    _repeat(self, request, remembered._replace(fingerprint=request.fingerprint))
 
 
-repeat = Host._repeat  # noqa: SLF001
+repeat = Host._repeat
 
 
 async def _unfenced(self: MemorySnapshots, epochs: Any, rows: Rows) -> frozenset[int]:  # noqa: ANN401
@@ -138,53 +156,36 @@ def _promise_held(*args: Any) -> Any:  # noqa: ANN401
     for lot in lots:
         lot.held = 0
     try:
-        return _straight(*args)
+        return reserve_straight(*args)
     finally:
         for lot, units in zip(lots, held, strict=True):
             lot.held = units
 
 
-_straight = decide.reserve_straight
-
-
-def _always(value: object) -> property:
-    return property(lambda _: value, lambda _, __: None)
-
+_WHOLE = property(lambda _: True, lambda _, __: None)
+"""A key window that says it knows all keys, whatever it knows."""
 
 MUTANTS = (
-    Mutant("answers leave before the commit", lambda: patch.object(Committer, "_commit", _answer_first)),
-    Mutant("reads leave before the commit", lambda: patch.object(Host, "handle", _read_at_once)),
-    Mutant("a deposed owner's reads are not checked", lambda: patch.object(ReadGate, "_lost", _nobody)),
-    Mutant("keys are not recovered", lambda: _patches((KeyWindow, "recall", lambda *_: None),
-                                                      (KeyWindow, "is_whole", _always(True)))),
-    Mutant("an unknown commit is taken for done", lambda: patch.object(Committer, "_find_out", _is_there)),
-    Mutant("a broken lane's requests get new keys", lambda: patch.object(LaneGateway, "_lost", _under_new_keys)),
-    Mutant("a late answer is told as nothing happened", lambda: patch.object(
-        gateway, "late", lambda _: Unavailable("nothing happened"))),
-    Mutant("another body under a key is let through", lambda: patch.object(Host, "_repeat", _same_body)),
-    Mutant("a refusal is not in doubt without its key", lambda: patch.object(
-        KeyWindow, "is_whole", _always(True))),
-    Mutant("reservations expire early", lambda: patch.object(host, "decide", _expire_early)),
-    Mutant("picked units stay open", lambda: patch.object(apply_reservation, "_leave", _keep_open)),
-    Mutant("held units are promised", lambda: patch.object(decide, "reserve_straight", _promise_held)),
-    Mutant("a resting stock is taken for empty", lambda: patch.object(Loader, "load", _empty)),
-    Mutant("the ledger's tail is not applied", lambda: patch.object(Activator, "restore", _without_tail)),
-    Mutant("a snapshot is ahead of the ledger", lambda: patch.object(Snapshotter, "_durable", _nothing)),
-    Mutant("a deposed owner writes snapshots", lambda: patch.object(MemorySnapshots, "save", _unfenced)),
-    Mutant("the courier forgets its cursor", lambda: patch.object(Courier, "_find_cursors", _skip_to_now)),
-    Mutant("entries are broadcast before the commit", lambda: patch.object(
-        Committer, "_commit", _broadcast_first)),
-    Mutant("an attempt is decided after its deadline", lambda: patch.dict(
-        decide.DECIDERS, {ReserveTogether: _past_the_deadline})),
-)  # fmt: skip
+    Mutant("answers leave before the commit", (Committer, "_commit", _answer_first)),
+    Mutant("reads leave before the commit", (Host, "handle", _read_at_once)),
+    Mutant("a deposed owner's reads are not checked", (ReadGate, "_lost", _nobody)),
+    Mutant("keys are not recovered", (KeyWindow, "recall", _forget), (KeyWindow, "is_whole", _WHOLE)),
+    Mutant("an unknown commit is taken for done", (Committer, "_find_out", _is_there)),
+    Mutant("what a broken lane had gets new keys", (LaneGateway, "_lost", _under_new_keys)),
+    Mutant("a late answer is told as nothing happened", (gateway, "late", _nothing_happened)),
+    Mutant("another body under a key is let through", (Host, "_repeat", _same_body)),
+    Mutant("a refusal is not in doubt without its key", (KeyWindow, "is_whole", _WHOLE)),
+    Mutant("reservations expire early", (host, "decide", _expire_early)),
+    Mutant("picked units stay open", (apply_reservation, "_leave", _keep_open)),
+    Mutant("held units are promised", (decide, "reserve_straight", _promise_held)),
+    Mutant("a resting stock is taken for empty", (Loader, "load", _empty)),
+    Mutant("the ledger's tail is not applied", (Activator, "restore", _without_tail)),
+    Mutant("a snapshot is ahead of the ledger", (Snapshotter, "_durable", _nothing)),
+    Mutant("a deposed owner writes snapshots", (MemorySnapshots, "save", _unfenced)),
+    Mutant("the courier forgets its cursor", (Courier, "_find_cursors", _skip_to_now)),
+    Mutant("entries are broadcast before the commit", (Committer, "_commit", _broadcast_first)),
+    Mutant(
+        "an attempt is decided after its deadline", (decide.DECIDERS, ReserveTogether, _past_the_deadline)
+    ),
+)
 """Each is found by `make simulate-mutants`."""
-
-
-def _patches(*changes: tuple[object, str, object]) -> AnyPatch:
-    """Return several patches as one."""
-    from contextlib import ExitStack
-
-    stack = ExitStack()
-    for target, name, value in changes:
-        stack.enter_context(patch.object(target, name, value))
-    return stack

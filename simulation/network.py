@@ -8,6 +8,7 @@ kernel does.
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -171,8 +172,11 @@ class Network:
         process = self.loop.process()
         self.listening[port] = (process, factory)
         if process is not None:
-            process.on_killed.append(lambda: self.listening.pop(port, None))
+            process.on_killed.append(partial(self._forget, port))
         return Listener(self, port)
+
+    def _forget(self, port: int) -> None:
+        self.listening.pop(port, None)
 
     async def create_connection(
         self, factory: Callable[[], asyncio.BaseProtocol], _host: str, port: int
@@ -188,8 +192,8 @@ class Network:
         theirs = End(self, process, asyncio.Protocol())
         ours.other, theirs.other = theirs, ours
         for end in (ours, theirs):
-            if end._process is not None:  # noqa: SLF001 - of this module
-                end._process.on_killed.append(lambda end=end: self.part(end))  # noqa: SLF001
+            if end._process is not None:
+                end._process.on_killed.append(partial(self.part, end))
         theirs.at(self.loop.time(), _accept, theirs, accept)
         ours.protocol.connection_made(ours)
         return ours, ours.protocol
@@ -197,7 +201,7 @@ class Network:
     def carry(self, sender: End, data: bytes) -> None:
         """Bring bytes to the other end, whole or in pieces, or break the connection."""
         receiver, random = sender.other, self._random
-        arrives_s = self.loop.time() + self.delay_s(sender._process, receiver._process)  # noqa: SLF001
+        arrives_s = self.loop.time() + self.delay_s(sender._process, receiver._process)
         if self.weather.cut_odds and random.random() < self.weather.cut_odds:
             self.cuts += 1
             share = random.choice((0.0, random.random(), 1.0))
@@ -221,7 +225,7 @@ class Network:
             now_s = self.loop.time()
             end.at(now_s, end.protocol.connection_lost, None)
             other = end.other
-            other.at(now_s + self.delay_s(end._process, other._process), other.end, None)  # noqa: SLF001
+            other.at(now_s + self.delay_s(end._process, other._process), other.end, None)
 
 
 def _accept(end: End, factory: Callable[[], asyncio.BaseProtocol]) -> None:

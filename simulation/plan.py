@@ -55,11 +55,15 @@ class Plan:
     hosts: int = 2
 
     def without(self, operations: set[int], faults: set[int]) -> "Plan":
-        """Return the plan less operations and faults, by their places."""
+        """Return the plan less operations and faults, by their places. What is left falls where it fell."""
+        kept = [fault for place, fault in enumerate(self.faults) if place not in faults]
         return replace(
             self,
             operations=tuple(o for place, o in enumerate(self.operations) if place not in operations),
-            faults=tuple(f for place, f in enumerate(self.faults) if place not in faults),
+            faults=tuple(
+                fault._replace(after=fault.after - sum(place < fault.after for place in operations))
+                for fault in kept
+            ),
         )
 
 

@@ -134,16 +134,18 @@ class Referee:
         open_units = sum(allocation["open"] for line in lines for allocation in line["allocations"])
         known = model.promise_states(number, call.seqs[partition], model.seq)
         if (*shown, open_units) not in known:
-            self.blame("P5", f"reservation {number} of {partition} is shown as {view}, the ledger has {known}")
+            self.blame(
+                "P5", f"reservation {number} of {partition} is shown as {view}, the ledger has {known}"
+            )
 
     def _judge_refusal(self, call: Call, refused: Refused) -> None:
         entry = self._database.keys.get(call.key) if call.is_command else None
         operation = call.operation
         # Of two attempts at several partitions that run at once, one may be refused before the other decides.
         is_old = entry is not None and entry.seq <= call.seqs[entry.partition]
-        if entry is not None and not call.is_reuse and entry.kind != "request_noted":
-            if is_old or len(operation.skus) == 1:
-                self.blame("P3", f"{call.key} ({operation.kind}) is refused ({refused.code}) and in the ledger")
+        is_command_done = entry is not None and entry.kind != "request_noted" and not call.is_reuse
+        if is_command_done and (is_old or len(operation.skus) == 1):
+            self.blame("P3", f"{call.key} ({operation.kind}) is refused ({refused.code}) and in the ledger")
         if call.is_reuse and refused.code != "idempotency_key_reused" and call.key in self._first:
             self.blame("P3", f"{call.key}: another body under the same key is refused as {refused.code}")
         is_checked = operation.kind == "reserve" and operation.skus[0] != 0 and not call.is_reuse
@@ -161,7 +163,9 @@ class Referee:
         if message.subject.startswith("ledger."):
             model = self.models[body["partition"]]
             if body["last_seq"] > model.seq:
-                self.blame("P5", f"entry {body['last_seq']} of {model.partition} is broadcast before its commit")
+                self.blame(
+                    "P5", f"entry {body['last_seq']} of {model.partition} is broadcast before its commit"
+                )
             told = self._told.get(message.subject, 0)
             if body["first_seq"] > told + 1 and not self._world.broadcast.epoch:
                 self.blame("P8", f"{message.subject} goes on at {body['first_seq']} after {told}")
@@ -229,9 +233,9 @@ class Referee:
             host = self._world.owner_of(model.partition)
             now_ms = self._world.clock(host.name if host is not None else "")()
             for promise in model.promises.values():
-                if promise.expires_at_ms is not None and promise.expires_at_ms < now_ms - 1_000:
-                    if promise.open_units:
-                        self.blame("liveness", f"reservation {promise.number} is past its time and open")
+                is_over = promise.expires_at_ms is not None and promise.expires_at_ms < now_ms - 1_000
+                if is_over and promise.open_units:
+                    self.blame("liveness", f"reservation {promise.number} is past its time and open")
                 if "attempt" in promise.detail:
                     attempts.setdefault(promise.detail["attempt"], []).append(promise)
                 if "home" not in promise.detail and promise.reference is not None:

@@ -146,7 +146,7 @@ class RemoteLedger(Remote):
                 unknown = OutcomeUnknown("the connection was lost during a commit")
                 storage.later(arrives_s, _fail, answer, unknown)
                 arrives_s *= storage.random.random() * 2
-                if storage.random.random() < 0.3:  # noqa: PLR2004 - it stays at work for a while
+                if storage.random.random() < 0.3:
                     arrives_s += storage.random.random() * _LATE_S_MAX
             storage.later(arrives_s, self._commit, flight, answer)
             try:
@@ -172,7 +172,7 @@ class RemoteLedger(Remote):
 
     def _cut_off(self, flight: Flight) -> None:
         """The host is gone: its commit is through already, or half of it never arrives."""
-        if self._storage.random.random() < 0.5:  # noqa: PLR2004 - a coin
+        if self._storage.random.random() < 0.5:
             flight.is_ended = True
 
     def _commit(self, flight: Flight, answer: "asyncio.Future[None]") -> None:

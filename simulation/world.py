@@ -54,7 +54,9 @@ class SimulatedGateway:
 class World:
     """All processes, and the servers that they share."""
 
-    def __init__(self, loop: SimulatedLoop, seed: int, partitions: int, hosts: int, gateways: int = 4) -> None:
+    def __init__(
+        self, loop: SimulatedLoop, seed: int, partitions: int, hosts: int, gateways: int = 4
+    ) -> None:
         self.loop = loop
         self.partitions = partitions
         self.network = Network(loop, Random(f"network {seed}"))
@@ -192,7 +194,7 @@ class _Launcher:
         """See `Launcher.launch`."""
         world = self._world
         await asyncio.sleep(world.random.uniform(*_START_S))
-        process = Process(world._next(name))  # noqa: SLF001 - of this module
+        process = Process(world._next(name))
         ready: asyncio.Future[SimulatedHost] = world.loop.create_future()
         died = Unavailable("the process died while it started")
         process.on_killed.append(lambda: _settle(ready, None, died))
@@ -217,8 +219,9 @@ class _Launcher:
                 active_stocks_max=4,
             ),
             RemoteLedger(world.storage, name),
-            RemoteSnapshots(world.storage, name),  # type: ignore[arg-type]
+            RemoteSnapshots(world.storage, name),
             world.clock(name),
+            stopwatch=world.loop.time,
         )
         running = RunningHost(
             core,
@@ -228,7 +231,6 @@ class _Launcher:
             token=TOKEN,
             partitions=world.partitions,
             on_broken=broken,
-            stopwatch=world.loop.time,
         )
         address = await running.start("127.0.0.1")
         host = SimulatedHost(name, address, process, running)

@@ -8,7 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from actors.frames import encode
 from actors.messages import ledger_messages
+from actors.overtaken import Overtaken
 from actors.queries import ReadBin
 from engine.apply import apply
 from engine.commands import ReceiveStock
@@ -41,6 +43,10 @@ class GatedStreams:
         """See `Streams.ledger_tails`."""
         self.asked.append(list(partitions))
         return await self._streams.ledger_tails(partitions)
+
+    def start_over(self) -> None:
+        """See `Streams.start_over`."""
+        self._streams.start_over()
 
 
 async def test_a_partition_that_is_taken_over_while_its_entries_are_sent_starts_anew() -> None:
@@ -148,6 +154,37 @@ async def test_streams_that_lost_everything_get_it_again() -> None:
         for n in range(7):
             message, bin_ = await shown(w, f"SKU-{n}", f"LOC {n % 3}")
             assert message == bin_
+
+
+async def test_the_tail_of_one_partition_does_not_hide_that_the_others_are_gone() -> None:
+    async with world() as w:
+        await work(w, 20)
+        await until(lambda: w.hosts[0].courier.lag == 0)
+        w.streams.wipe()
+        await w.hosts[0].take([number_of("TEA")])  # Its new claim has the courier look for its tail alone.
+        await work(w, 5)
+        await until(lambda: w.hosts[0].courier.lag == 0)
+        assert is_complete(w)
+
+
+@pytest.mark.parametrize("is_replaced", [True, False])
+async def test_a_bin_that_was_broadcast_after_a_successor_is_said_again(*, is_replaced: bool) -> None:
+    async with world() as w:
+        await w.receive("TEA", 5)
+        host = w.hosts[0].host
+        overtaken = Overtaken(host, w.streams, w.gateway)
+        bins = [(number_of("TEA"), "LON", "TEA", "A")]
+        overtaken.doubt(bins, host.ownership.epochs_of([number_of("TEA")]))
+        if is_replaced:
+            await w.host("second")
+        await w.receive("TEA", 1)
+        await until(lambda: w.hosts[-1].courier.lag == 0)
+        subject = stock_subject("LON", "TEA", "A")
+        await w.streams.publish([Message(subject, encode({"seq": 0}))])
+        await overtaken.settle()
+        assert len(overtaken) == 0
+        message, bin_ = await shown(w, "TEA", "A")
+        assert (message == bin_) is is_replaced
 
 
 async def test_a_new_owner_goes_on_where_the_former_one_stopped() -> None:

@@ -2,14 +2,16 @@
 
 import asyncio
 
+import msgspec
 import pytest
 
 from actors.gateway import LaneGateway
 from actors.outcomes import Answered, OutcomeUnknown, Overloaded, Unavailable
 from actors.queries import ReadStock
+from actors.requests import Status
 from engine.commands import ReceiveStock
 from persistence.ports import Placement
-from tests.component.actors.world import PARTITIONS, TOKEN, World, number_of, until, world
+from tests.component.actors.world import PARTITIONS, TOKEN, World, number_of, until, view_of, world
 
 RECEIVE = ReceiveStock("LON", "TEA", "A", 1)
 
@@ -233,3 +235,15 @@ async def test_more_than_may_wait_is_turned_away_at_once() -> None:
             await asked
     assert not gateway.query(1, ReadStock("LON", "TEA")).done()
     await gateway.close()
+
+
+async def test_what_a_former_owner_says_of_a_request_that_waits_for_the_next_changes_nothing() -> None:
+    async with world() as w:
+        await w.receive("TEA", 5)
+        number = number_of("TEA")
+        del w.gateway._routes[number]
+        asked = w.gateway.submit(number, ReceiveStock("LON", "TEA", "A", 1), "key")
+        (pending,) = w.gateway._waiting[number]
+        w.gateway._receive(pending.id, Status.MOVED, msgspec.Raw(b"\xc0"))
+        assert w.gateway._waiting[number] == [pending]
+        view_of(await asked)

@@ -8,7 +8,7 @@ import pytest
 from actors.key_window import KeyWindow
 from actors.outcomes import Answered
 from actors.requests import Status
-from engine.commands import PickStock, ReceiveStock
+from engine.commands import MoveStock, PickStock, ReceiveStock
 from engine.entries import Entry
 from tests.component.actors.steered import Gate
 from tests.component.actors.world import World, code_of, skus_in, until, view_of, world
@@ -189,3 +189,15 @@ async def test_a_repeat_in_a_long_history_gets_its_first_answer() -> None:
             again = await w.ask(ReceiveStock("LON", "TEA", "A", 1), f"receipt {n}")
             assert again == Answered(view_of(first[n]), True)
         assert await w.stock("TEA") == (1_200, 0)
+
+
+async def test_a_move_to_the_bin_where_it_was(w: World) -> None:
+    await w.receive("TEA", 5)
+    first = view_of(await w.ask(MoveStock("LON", "TEA", "A", "A", 2), "old"))
+    await w.receive("TEA", 1)
+    await forget_all(w)
+    again = await w.ask(MoveStock("LON", "TEA", "A", "A", 2), "old")
+    assert isinstance(again, Answered)
+    assert again.replayed
+    assert again.view == first
+    assert code_of(await w.ask(MoveStock("LON", "TEA", "A", "A", 3), "old")) == "idempotency_key_reused"

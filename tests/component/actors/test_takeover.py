@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from actors.outcomes import Answered
+from actors.outcomes import Answered, Unavailable
 from actors.queries import ReadStock
 from actors.requests import Request, Status
 from engine.commands import ReceiveStock, ReserveLine, ReserveStock
@@ -172,3 +172,17 @@ async def test_a_killed_host_is_followed_by_one_with_the_same_state() -> None:
         second = await w.host("second")
         after = {number: digest(owned.state) for number, owned in second.host.owned.items()}
         assert [{**one, "seq": 0} for one in after.values()] == [{**one, "seq": 0} for one in before.values()]
+
+
+async def test_what_was_claimed_and_not_recovered_is_not_owned() -> None:
+    async with world() as w:
+        await w.receive("TEA", 5)
+        second = w.build("second")
+        await second.start("127.0.0.1")
+        w.snapshots[-1].failing.add("recover")
+        with pytest.raises(Unavailable):
+            await second.take([number_of("TEA")])
+        assert not second.host.owned
+        w.snapshots[-1].failing.clear()
+        await second.take([number_of("TEA")])
+        assert await w.stock("TEA") == (5, 0)

@@ -44,8 +44,7 @@ async def _published(streams: NatsStreams, messages: list[Message]) -> None:
         except Unavailable:
             assert time.monotonic() < deadline
             await asyncio.sleep(0.05)
-            with contextlib.suppress(Unavailable):
-                await streams.ledger_tails([])
+            streams.start_over()
 
 
 async def test_a_server_that_is_not_there_is_unavailable_within_two_seconds() -> None:
@@ -120,6 +119,21 @@ async def test_the_client_comes_back_by_itself(server: EmbeddedNats, streams: Na
         server.wait_until_ready()
     await _published(streams, [message(7, 3)])
     assert await streams.ledger_tails([7]) == {7: 3}
+
+
+async def test_who_has_not_started_over_since_the_server_was_away_learns_nothing_of_it(
+    server: EmbeddedNats, streams: NatsStreams
+) -> None:
+    await streams.publish([message(7, 1)])
+    await asyncio.to_thread(server.stop)
+    server.launch()
+    server.wait_until_ready()
+    for _ in range(2):
+        with pytest.raises(Unavailable):
+            await streams.ledger_tails([8])
+    streams.start_over()
+    await _published(streams, [message(7, 2)])
+    assert await streams.ledger_tails([7]) == {7: 2}
 
 
 async def test_streams_that_were_wiped_are_made_again(server: EmbeddedNats, streams: NatsStreams) -> None:

@@ -173,9 +173,11 @@ def test_a_bin_that_has_the_lot_keeps_the_older_age(desk: Desk) -> None:
     assert desk.lot("A-2").age == 1
 
 
-def test_a_move_to_the_same_bin_changes_nothing(desk: Desk) -> None:
+def test_a_move_to_the_same_bin_changes_nothing_and_is_noted(desk: Desk) -> None:
     desk.receive(2)
-    assert desk.do(move("A-1", "A-1", 2)) == []
+    before = desk.bin().seq
+    assert [entry.kind for entry in desk.do(move("A-1", "A-1", 2))] == [Kind.REQUEST_NOTED]
+    assert desk.bin().seq == before
 
 
 def test_a_move_of_one_lot_leaves_the_others_and_their_reservations(desk: Desk) -> None:

@@ -23,8 +23,8 @@ def test_a_bin_shows_its_lots_with_their_last_good_date(desk: Desk) -> None:
         "site": SITE, "sku": SKU, "location": "A-1", "on_hand": 7, "reserved": 0, "held": 0, "available": 7,
         "seq": 2,
         "lots": [
-            {"lot": "L1", "on_hand": 5, "reserved": 0, "held": 0, "available": 5, "expires_on": "2027-01-16"},
             {"lot": None, "on_hand": 2, "reserved": 0, "held": 0, "available": 2, "expires_on": None},
+            {"lot": "L1", "on_hand": 5, "reserved": 0, "held": 0, "available": 5, "expires_on": "2027-01-16"},
         ],
     }  # fmt: skip
 
@@ -132,3 +132,9 @@ def test_the_order_of_refusals_is_the_order_of_precedence() -> None:
 def test_only_shortages_and_pending_reservations_may_pass_by_themselves() -> None:
     assert {refusal for refusal in Refusal if refusal.is_transient} == TRANSIENT
     assert {Refusal.INSUFFICIENT_STOCK, Refusal.RESERVATION_PENDING} == TRANSIENT
+
+
+def test_lots_are_shown_by_code_whatever_came_first(desk: Desk) -> None:
+    for lot in ("L2", None, "L1"):
+        desk.receive(1, lot=lot)
+    assert [lot["lot"] for lot in bin_view(desk.stock(), "A-1")["lots"]] == [None, "L1", "L2"]

@@ -1,0 +1,65 @@
+"""What people and programs are told of runs."""
+
+from typing import Any
+
+from simulation.plan import LOCATIONS, LOTS, Fault, Operation, Plan
+from simulation.run import Result
+
+
+def summary(results: list[Result], seconds: float) -> dict[str, Any]:
+    """Return the sums over runs."""
+    failed = [result for result in results if result.violation is not None]
+    return {
+        "histories": len(results),
+        "failed": len(failed),
+        "operations": sum(result.operations for result in results),
+        "faults": sum(result.faults for result in results),
+        "answers": sum(result.answers for result in results),
+        "refusals": sum(result.refusals for result in results),
+        "unknown": sum(result.unknown for result in results),
+        "entries": sum(result.entries for result in results),
+        "virtual_s": round(sum(result.virtual_s for result in results), 1),
+        "seconds": round(seconds, 1),
+        "histories_per_minute": round(len(results) / seconds * 60, 1) if seconds else 0.0,
+        "violations": [{"seed": result.plan.seed, "violation": result.violation} for result in failed],
+    }
+
+
+def history(plan: Plan) -> list[str]:
+    """Return a plan as lines: its operations, and between them the faults."""
+    lines = []
+    faults = list(plan.faults)
+    for place, operation in enumerate(plan.operations):
+        while faults and faults[0].after <= place:
+            lines.append(f"        ! {_said(faults.pop(0))}")
+        lines.append(f"key-{place:<4} client {operation.client}: {_words(operation)}")
+    lines += [f"        ! {_said(fault)}" for fault in faults]
+    return lines
+
+
+def _words(operation: Operation) -> str:
+    skus = " ".join(f"SKU-{sku}" for sku in operation.skus)
+    where = "" if operation.location is None else f" at {LOCATIONS[operation.location]}"
+    match operation.kind:
+        case "reserve" | "reserve_several":
+            what = f"{operation.quantity} of {skus}{where}"
+            what += f" for {operation.ttl_s} s" if operation.ttl_s else ""
+            what += " or a part" if operation.flag else ""
+        case "move":
+            what = f"{operation.quantity} of {skus}{where} to {LOCATIONS[operation.to]}"
+        case "pick" | "release" | "extend" | "read_reservation":
+            what = f"of its reservation {operation.back + 1} from the newest"
+            what += f", {operation.quantity} units" if operation.flag else ""
+        case "repeat" | "reuse":
+            what = f"of its key {operation.back + 1} from the newest"
+        case "read_stock" | "read_bin":
+            what = f"{skus}{where}"
+        case _:
+            lot = LOTS[operation.lot]
+            what = f"{operation.quantity} of {skus}{where}" + (f", lot {lot}" if lot else "")
+    return f"{operation.kind} {what}" + (", sent twice" if operation.twice else "")
+
+
+def _said(fault: Fault) -> str:
+    size = f"target {fault.target}, {fault.seconds:g} s, size {fault.size:.2f}"
+    return f"{fault.kind} ({size}, {fault.steps} steps later)"

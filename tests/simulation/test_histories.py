@@ -1,0 +1,78 @@
+"""Histories with faults: clean, the same each time, and awake to seeded bugs. Long: `make simulate`."""
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from simulation.mutants import MUTANTS
+from simulation.plan import plan
+from simulation.run import run
+from simulation.shrink import shrink
+
+FOUND = (20, 25, 46, 62, 70, 1060, 1177, 1505)
+"""Seeds that once found a bug. The code has changed since, and what they lead to as well."""
+
+
+def simulate(*options: str, hash_seed: str) -> tuple[int, Any]:
+    done = subprocess.run(
+        [sys.executable, "-m", "simulation", *options, "--json"],
+        capture_output=True,
+        check=False,
+        env={**os.environ, "PYTHONHASHSEED": hash_seed},
+    )
+    return done.returncode, json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("seed", FOUND)
+def test_a_history_with_faults_keeps_every_promise(seed: int) -> None:
+    result = run(plan(seed, 500))
+    assert result.violation is None
+    assert result.answers > 300
+    assert result.faults > 0
+
+
+def test_a_history_without_faults_is_answered_at_once() -> None:
+    result = run(plan(3, 300, faults=False))
+    assert result.violation is None
+    assert result.virtual_s < 15
+
+
+def test_the_same_seed_is_the_same_history() -> None:
+    first, second = (run(plan(5, 300)) for _ in range(2))
+    assert first.digest == second.digest
+    assert first.digest != run(plan(6, 300)).digest
+
+
+def test_another_process_plays_the_same_history() -> None:
+    options = ("--runs", "2", "--seed", "7", "--operations", "200")
+    code, report = simulate(*options, hash_seed="1")
+    again, same = simulate(*options, hash_seed="2")
+    assert (code, again) == (0, 0)
+    assert report["failed"] == 0
+    assert {**report, "seconds": 0, "histories_per_minute": 0} == {
+        **same, "seconds": 0, "histories_per_minute": 0,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["answers leave before", "keys are not recovered", "picked units", "cursor"])
+def test_a_seeded_bug_is_found(name: str) -> None:
+    (mutant,) = [mutant for mutant in MUTANTS if name in mutant.name]
+    with mutant.patch():
+        assert any(run(plan(seed)).violation for seed in range(1, 13))
+    assert run(plan(1, 200)).violation is None
+
+
+def test_a_failing_history_is_cut_down() -> None:
+    (mutant,) = [mutant for mutant in MUTANTS if "answers leave before" in mutant.name]
+    with mutant.patch():
+        found = shrink(run(plan(1, 200)), 40)
+    assert found.violation is not None
+    assert len(found.plan.operations) < 20
+
+
+def test_there_are_more_seeded_bugs_than_a_dozen_each_with_a_name_of_its_own() -> None:
+    assert len({mutant.name for mutant in MUTANTS}) == len(MUTANTS) >= 12
