@@ -1,18 +1,17 @@
-"""Runs histories, or the seeded bugs: `python -m simulation --help`. `binkeeper simulate` calls it.
+"""Plays histories, or looks for the seeded bugs. `binkeeper simulate` starts it, with its options as JSON.
 
-Strings hash by a seed of the process, and sets of them would be walked in another order each time: a run is
-the same only if that seed is, so that the program starts itself again with a fixed one.
+It is a process of its own because a run is the same only if strings hash the same: see `binkeeper.cli`.
 """
 
-import argparse
 import json
-import os
 import secrets
 import sys
 import time
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from typing import Any
 
 from simulation.mutants import MUTANTS
 from simulation.plan import plan
@@ -23,19 +22,33 @@ from simulation.shrink import shrink
 _SHRINK_TRIES = 150
 
 
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What `binkeeper simulate` was asked."""
+
+    runs: int
+    seed: int | None
+    operations: int
+    calm: bool
+    jobs: int
+    shrink: bool
+    mutants: bool
+    within: int
+    only: str
+    as_json: bool
+
+
 def main() -> int:
     """Return 0 when every history was clean, or every bug found; 1 otherwise."""
-    options = _options()
-    if os.environ.get("PYTHONHASHSEED") != "0":
-        os.environ["PYTHONHASHSEED"] = "0"
-        os.execv(sys.executable, [sys.executable, "-P", "-m", "simulation", *sys.argv[1:]])  # noqa: S606
+    options = Options(**json.loads(sys.argv[1]))
     warnings.simplefilter("ignore")  # What was under way when a run ended is never awaited.
     if options.mutants:
         return _mutants(options)
     began_s = time.perf_counter()
     results = []
-    seeds = range(options.seed, options.seed + options.runs)
-    _say(f"{options.runs} histories of {options.operations} operations from seed {options.seed}")
+    first = secrets.randbelow(10**9) if options.seed is None else options.seed
+    seeds = range(first, first + options.runs)
+    _say(f"{options.runs} histories of {options.operations} operations from seed {first}")
     for result in _results(seeds, options):
         results.append(result)
         if result.violation is not None:
@@ -44,37 +57,16 @@ def main() -> int:
             _say(f"{len(results)} of {options.runs} histories")
     report = summary(results, time.perf_counter() - began_s)
     failed = [result for result in results if result.violation is not None]
-    if failed and not options.no_shrink:
+    if failed and options.shrink:
         report["shortest"] = _shortest(failed[0])
-    if options.json:
+    if options.as_json:
         print(json.dumps(report))
     else:
         _show(report)
     return 1 if failed else 0
 
 
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="binkeeper simulate", description=__doc__)
-    parser.add_argument("--runs", type=int, default=100, help="how many histories (default 100)")
-    parser.add_argument("--seed", type=int, default=None, help="of the first history (default: random)")
-    parser.add_argument("--operations", type=int, default=1_000, help="of each history (default 1000)")
-    parser.add_argument("--calm", action="store_true", help="no faults")
-    parser.add_argument("--jobs", type=int, default=1, help="processes (default 1)")
-    parser.add_argument("--no-shrink", action="store_true", help="do not cut a failing history down")
-    parser.add_argument("--mutants", action="store_true", help="look for the seeded bugs instead")
-    parser.add_argument("--within", type=int, default=200, help="histories to find each bug in (default 200)")
-    parser.add_argument("--only", default="", help="bugs whose name contains this")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    options = parser.parse_args()
-    for name in ("runs", "operations", "jobs", "within"):
-        if getattr(options, name) < 1:
-            parser.error(f"--{name} must be 1 or more")
-    if options.seed is None:
-        options.seed = 1 if options.mutants else secrets.randbelow(10**9)
-    return options
-
-
-def _results(seeds: range, options: argparse.Namespace) -> Iterator[Result]:
+def _results(seeds: range, options: Options) -> Iterator[Result]:
     plans = (plan(seed, options.operations, faults=not options.calm) for seed in seeds)
     if options.jobs == 1:
         yield from map(run, plans)
@@ -96,14 +88,14 @@ def _shortest(failed: Result) -> dict[str, object]:
     }
 
 
-def _mutants(options: argparse.Namespace) -> int:
+def _mutants(options: Options) -> int:
     """Look for each seeded bug."""
     rows: list[dict[str, object]] = []
     for mutant in [mutant for mutant in MUTANTS if options.only in mutant.name]:
         found: Result | None = None
         for number in range(1, options.within + 1):
             with mutant.patch():
-                result = run(plan(options.seed + number - 1, options.operations))
+                result = run(plan((options.seed or 0) + number, options.operations))
             if result.violation is not None:
                 found = result
                 break
@@ -111,7 +103,7 @@ def _mutants(options: argparse.Namespace) -> int:
             {"mutant": mutant.name, "histories": number, "found": found is not None and found.violation}
         )
         _say(f"{mutant.name}: " + (f"found in history {number}" if found else f"not found in {number}"))
-    if options.json:
+    if options.as_json:
         print(json.dumps(rows))
     else:
         for row in rows:
@@ -121,14 +113,14 @@ def _mutants(options: argparse.Namespace) -> int:
     return 0 if rows and all(row["found"] for row in rows) else 1
 
 
-def _show(report: dict[str, object]) -> None:
+def _show(report: dict[str, Any]) -> None:
     shortest = report.pop("shortest", None)
     for name, value in report.items():
         if name != "violations":
             print(f"{name.replace('_', ' '):<22} {value}")
-    for violation in report["violations"]:  # type: ignore[attr-defined]
+    for violation in report["violations"]:
         print(f"seed {violation['seed']}: {violation['violation']}")
-    if isinstance(shortest, dict):
+    if shortest is not None:
         print(f"\nthe shortest history found: {shortest['violation']}")
         print("\n".join(shortest["history"]))
         print(f"\nagain: binkeeper simulate --runs 1 --seed {shortest['seed']}")

@@ -158,7 +158,7 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         assert self.network is not None
         return await self.network.create_connection(*args, **options)
 
-    def call_soon(  # type: ignore[override]
+    def call_soon(
         self, callback: Callable[..., object], *args: object, context: Context | None = None
     ) -> asyncio.Handle:
         """See asyncio."""
@@ -166,7 +166,7 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         self._ready.append(handle)
         return handle
 
-    def call_at(  # type: ignore[override]
+    def call_at(
         self, when: float, callback: Callable[..., object], *args: object, context: Context | None = None
     ) -> asyncio.TimerHandle:
         """See asyncio."""
@@ -174,7 +174,7 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         heapq.heappush(self._timers, (when, next(self._order), handle))
         return handle
 
-    def call_later(  # type: ignore[override]
+    def call_later(
         self, delay: float, callback: Callable[..., object], *args: object, context: Context | None = None
     ) -> asyncio.TimerHandle:
         """See asyncio."""

@@ -19,10 +19,10 @@ FOUND = (20, 25, 46, 62, 70, 1060, 1177, 1505)
 
 def simulate(*options: str, hash_seed: str) -> tuple[int, Any]:
     done = subprocess.run(
-        [sys.executable, "-m", "simulation", *options, "--json"],
+        [sys.executable, "-m", "binkeeper", "simulate", *options, "--json"],
         capture_output=True,
         check=False,
-        env={**os.environ, "PYTHONHASHSEED": hash_seed},
+        env={**os.environ, "PYTHONHASHSEED": hash_seed},  # Which is set right by the command.
     )
     return done.returncode, json.loads(done.stdout)
 
