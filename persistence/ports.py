@@ -200,6 +200,12 @@ class Snapshots(Protocol):
         claimed: nothing of those was written. Saving the same again is harmless.
         """
 
+    async def replace(self, head: Head, rows: Rows) -> bool:
+        """Write a partition's rows in place of all that it has, as of `head.seq`, in one transaction.
+
+        False: somebody has claimed it since `head.epoch`, and nothing was written. Raises Unavailable.
+        """
+
 
 class Placement(NamedTuple):
     """Who owns a partition, as last recorded. Routes only: safety stands on the claims."""
