@@ -139,7 +139,41 @@ def replay(
         raise typer.Exit(1)
 
 
-def _failure(error: Exception) -> typer.Exit:
-    """One line on stderr, exit code 1."""
+@app.command()
+def verify(
+    home: Home = None,
+    rebuild_snapshots: Annotated[
+        bool,
+        typer.Option(
+            "--rebuild-snapshots", help="Write snapshots that do not fit anew; nothing else may run."
+        ),
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Check the whole database, and name the first entry that does not fit.
+
+    Exit code 0 when everything fits, 1 when something does not, 2 when it cannot be checked.
+    """
+    from rich.console import Console  # noqa: PLC0415
+
+    from binkeeper.settings import Settings  # noqa: PLC0415
+    from binkeeper.verify.verify import show  # noqa: PLC0415
+    from binkeeper.verify.verify import verify as run  # noqa: PLC0415
+
+    try:
+        settings = Settings.read(home=home)
+        report = run(settings, rebuild_snapshots=rebuild_snapshots, console=Console(stderr=True))
+    except StartError as error:
+        raise _failure(error, 2) from None
+    if as_json:
+        typer.echo(json.dumps(report.plain()))
+    else:
+        show(report, Console())
+    if not report.is_clean:
+        raise typer.Exit(1)
+
+
+def _failure(error: Exception, code: int = 1) -> typer.Exit:
+    """One line on stderr, and the exit code."""
     typer.echo(f"error: {error}", err=True)
-    return typer.Exit(1)
+    return typer.Exit(code)
