@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import heapq
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import groupby, islice
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from actors.loader import Loader
 from actors.owned import OwnedPartition
 from actors.queries import QUERY_NAMES, ExplainStock, ReadBin, ReadReservation, ReadStock, RecallReservation
+from actors.rebuilding import Misfit, apply_all
 from actors.requests import Request
-from engine.apply import apply
+from actors.soundness import Look
+from engine.apply import UNFIT
 from engine.commands import (
     AdjustStock,
     CountStock,
@@ -78,7 +81,7 @@ class Activator:
 
     def __init__(self, host: Host) -> None:
         self._host = host
-        self._loader = Loader(host.snapshots, host.spawn)
+        self._loader = Loader(host.snapshots, host.ledger, host.spawn)
 
     def is_prepared(self, owned: OwnedPartition, request: Request) -> bool:
         """Whether a request can be decided now. Expires what is due at the stocks it touches."""
@@ -90,6 +93,8 @@ class Activator:
             if stock is None:
                 if owned.complete:
                     return True
+            elif owned.unchecked and (command.site, command.sku) in owned.unchecked:
+                pass
             elif stock.due_ms == NEVER_MS or stock.due_ms > self._host.clock():
                 return True
         needs = Needs()
@@ -131,15 +136,15 @@ class Activator:
             needs.counts.append(request)
 
     def _lacks_stocks(self, owned: OwnedPartition, keys: list[StockKey], needs: Needs) -> bool:
-        """Add stocks that rest; at those that are active, expire what is due."""
-        stocks = owned.state.stocks
-        resting = [] if owned.complete else [key for key in keys if key not in stocks]
+        """Add stocks that rest or were not checked; at those that are active, expire what is due."""
+        stocks, unchecked = owned.state.stocks, owned.unchecked
+        resting = [] if owned.complete else [key for key in keys if key not in stocks or key in unchecked]
         now_ms = self._host.clock()
         for key in keys:
             stock = stocks.get(key)
-            if stock is not None and stock.due_ms <= now_ms:
+            if stock is not None and stock.due_ms <= now_ms and key not in unchecked:
                 others = [] if owned.complete else stock_keys(owned.state, ExpireStock(*key))
-                asleep = [other for other in others if other not in stocks]
+                asleep = [other for other in others if other not in stocks or other in unchecked]
                 resting += asleep
                 if not asleep:
                     self._host.expire(owned, stock)
@@ -156,7 +161,9 @@ class Activator:
         host, number = self._host, owned.state.number
         retry_s = 0.02
         try:
-            while owned.queue and host.owned.get(number) is owned:
+            while (
+                owned.queue and host.owned.get(number) is owned and not host.ownership.is_distrusted(number)
+            ):
                 try:
                     await self._load(owned)
                 except Unavailable:
@@ -181,15 +188,64 @@ class Activator:
         number, snapshots = owned.state.number, self._host.snapshots
         for reservation, waiting in needs.reservations.items():
             rows = await snapshots.load_reservation(number, reservation)
+            if self._is_wrong(owned, rows):
+                return
+            if not rows.reservations and await self._is_lost(owned, reservation):
+                return
             self._restore(owned, (), rows, waiting)
         for attempt, waiting in needs.attempts.items():
             rows = await snapshots.load_attempt(number, attempt)
             self._restore(owned, (), rows, waiting)
-        if needs.stocks:
-            rows = await self._loader.load(number, needs.stocks)
-            self._restore(owned, needs.stocks, rows, ())
+        if needs.stocks and not await self._wake_stocks(owned, needs.stocks):
+            return
         for request in needs.counts:
             await self._look_back(owned, request)
+
+    async def _wake_stocks(self, owned: OwnedPartition, keys: set[StockKey]) -> bool:
+        """Make resting stocks active, and compare with the ledger what came from a snapshot.
+
+        False: the snapshot is wrong, and the partition is being rebuilt. Raises Unavailable.
+        """
+        number = owned.state.number
+        asleep = {key for key in keys if key not in owned.state.stocks}
+        loaded = await self._loader.load(number, asleep, keys, owned.committed_seq)
+        if self._host.owned.get(number) is not owned:
+            return False
+        try:
+            restore(owned.state, asleep, loaded.rows)
+        except UNFIT as fault:
+            self._host.ownership.distrust(number, f"rows that cannot be read: {fault!r}")
+            return False
+        owned.unchecked |= asleep
+        looks = [Look(owned.state.stocks[key], loaded.last.get(key, ())) for key in keys]
+        if unseen := [(number, seq) for look in looks for seq in look.unseen]:
+            entries = await self._host.ledger.at(unseen)
+            for look in looks:
+                look.look_at(entries)
+        for look in looks:
+            if look.why and self._host.owned.get(number) is owned:
+                self._host.ownership.distrust(number, look.why)
+                return False
+        owned.unchecked -= keys
+        return True
+
+    def _is_wrong(self, owned: OwnedPartition, rows: Rows) -> bool:
+        """Whether the rows of a reservation do not add up."""
+        number = owned.state.number
+        for row in rows.reservations:
+            lines = [line for line in rows.lines if line.number == row.number]
+            if row.open != sum(line.open for line in lines) or not (lines or row.attempt):
+                self._host.ownership.distrust(number, f"reservation {row.number} is not what its lines hold")
+                return True
+        return False
+
+    async def _is_lost(self, owned: OwnedPartition, number: int) -> bool:
+        """Whether the ledger has opened a reservation that the snapshot does not know."""
+        entries = await self._host.ledger.at([(owned.state.number, number)])
+        is_lost = any(entry.reservation == entry.seq for entry in entries)
+        if is_lost and self._host.owned.get(owned.state.number) is owned:
+            self._host.ownership.distrust(owned.state.number, f"reservation {number} is missing")
+        return is_lost
 
     def _restore(
         self,
@@ -223,9 +279,13 @@ class Activator:
             lot = now[0] if now else next(iter(lots), "")
         request.command = count._replace(on_hand_seen=lots.get(lot, 0))
 
-    def restore(self, recovery: Recovery) -> None:
-        """Rebuild the state of partitions: snapshot rows, then the tail."""
+    def restore(self, recovery: Recovery) -> dict[int, Misfit]:
+        """Rebuild the state of partitions: snapshot rows, then the tail.
+
+        Returns those where the tail does not follow from the rows, or does not reach the last entry.
+        """
         host = self._host
+        misfits: dict[int, Misfit] = {}
         owned_by: dict[int, OwnedPartition] = {}
         for head in recovery.heads:
             owned = host.owned.get(head.partition)
@@ -237,13 +297,26 @@ class Activator:
         for number, (keys, rows) in by_partition.items():
             owned = owned_by.get(number)
             if owned is not None:
-                restore(owned.state, keys, rows)
-        for entry in recovery.tail:
-            owned = owned_by.get(entry.partition)
-            if owned is not None:
-                apply(owned.state, entry)
-                owned.note((entry,))
+                try:
+                    restore(owned.state, keys, rows)
+                except UNFIT as fault:
+                    misfits[number] = Misfit(number, owned.snapshot_seq, f"rows cannot be read: {fault!r}")
+                if not owned.complete:
+                    owned.unchecked.update(keys)
+        for number, tail in groupby(recovery.tail, key=attrgetter("partition")):
+            owned = owned_by.get(number)
+            if owned is not None and number not in misfits:
+                entries = list(tail)
+                misfit = apply_all(owned.state, entries)
+                if misfit is not None:
+                    misfits[number] = misfit
+                owned.note(entries)
+        for head in recovery.heads:
+            owned = owned_by.get(head.partition)
+            if owned is not None and head.partition not in misfits and owned.state.seq != head.seq:
+                misfits[head.partition] = Misfit(head.partition, owned.state.seq + 1, "the entry is missing")
         _restore_times(owned_by, recovery)
+        return misfits
 
 
 def _restore_times(owned_by: dict[int, OwnedPartition], recovery: Recovery) -> None:

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from binkeeper.verify.findings import Sort, Tell
 from binkeeper.verify.fold import LedgerFold
-from engine.apply import apply
+from engine.apply import UNFIT, apply
 from engine.entries import Entry
 from engine.images import LineRow, LotRow, ReservationRow, Rows, capture
 from engine.state import Partition
@@ -42,7 +42,7 @@ class Replay:
             return
         try:
             apply(self.state, entry)
-        except (AssertionError, LookupError, TypeError, ValueError) as fault:
+        except UNFIT as fault:
             self.is_sound = False
             why = str(fault) or type(fault).__name__
             self._tell(Sort.REPLAY, entry.seq, str(entry.kind), "an entry that the engine can apply", why)
