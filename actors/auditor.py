@@ -49,7 +49,8 @@ _LOTS_MAX = 50_000
 _SHARES_MAX = 4_096
 _DURABLE_TRIES = 400
 _DURABLE_POLL_S = 0.005
-_MEND_AGAIN_MS = 600_000
+_MEND_AGAIN_MS = 60_000
+"""A partition is not rebuilt more often than once a minute: its callers wait meanwhile."""
 _LOGGED_MAX = 100
 """Places that are logged in a round."""
 
@@ -118,8 +119,7 @@ class Auditor:
     def _mend(self, owned: OwnedPartition) -> None:
         """Have a partition rebuilt whose memory or snapshot is not what its ledger adds up to.
 
-        Not where the ledger itself does not add up; and one that was rebuilt a while ago and differs again
-        stays as it is, for people to see: a defect would only be hidden.
+        Not where the ledger itself does not add up: nothing right can be made of it.
         """
         number, now_ms = owned.state.number, self._host.clock()
         if not self._mends or not self._differs or "entries" in self._differs or not self._is_ours(owned):

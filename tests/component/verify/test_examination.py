@@ -1,6 +1,5 @@
 """A whole database is looked at: what hosts leave fits, and what was changed behind them is named."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,38 +10,16 @@ from binkeeper.errors import StartError
 from binkeeper.verify.examination import Report
 from binkeeper.verify.findings import Sort
 from binkeeper.verify.verify import examine, show
-from engine.commands import HoldStock, PickStock, ReserveLine
 from persistence.memory import MemoryDatabase, MemorySnapshots, MemorySurvey
-from persistence.memory.database import PartitionTables
 from persistence.ports import Head
-from tests.component.actors.world import World, number_of, skus_in, view_of, world
+from tests.component.actors.harm import HARM, Harm, fill, rewrite, tables_of, truncated
+from tests.component.actors.world import number_of, skus_in, view_of, world
 
 QUIET = Console(quiet=True)
 
 
 async def look(database: MemoryDatabase, *, rebuild: bool = False) -> Report:
     return await examine(MemorySurvey(database), MemorySnapshots(database) if rebuild else None, QUIET)
-
-
-async def fill(w: World) -> None:
-    """Leave stock, open and resolved reservations over one and several partitions, and a written snapshot."""
-    for sku in ("TEA", "JAM", "RUM"):
-        await w.receive(sku, 20)
-        await w.receive(sku, 5, "B", lot="L1")
-    view_of(await w.reserve("TEA", 3, ttl_s=60))
-    done = view_of(await w.reserve("TEA", 4))
-    await w.reservations.pick(
-        done["id"], quantity=None, sku=None, location=None, lot=None, short_reason=None, key=w.key()
-    )
-    lines = tuple(ReserveLine("LON", sku, 2, index=index) for index, sku in enumerate(("TEA", "JAM", "RUM")))
-    view_of(await w.reservations.reserve(lines, ttl_s=60, reference=None, partial=False, key=w.key()))
-    view_of(await w.ask(HoldStock("LON", "JAM", "A", 2, None, "damage")))
-    await w.hosts[0].snapshotter.flush()
-    view_of(await w.ask(PickStock("LON", "JAM", 1)))
-
-
-def tables_of(w: World, sku: str) -> PartitionTables:
-    return w.database.partitions[number_of(sku)]
 
 
 async def test_what_a_host_leaves_fits_with_snapshots_behind_and_up_to_date() -> None:
@@ -61,13 +38,6 @@ async def test_what_a_host_leaves_fits_with_snapshots_behind_and_up_to_date() ->
 async def test_an_empty_database_fits() -> None:
     report = await look(MemoryDatabase(4))
     assert (report.is_clean, report.partitions, report.entries) == (True, 4, 0)
-
-
-def rewrite(tables: PartitionTables, kind: str, **changes: Any) -> int:
-    """Change the first entry of a kind behind everybody's back; return its sequence number."""
-    index = next(i for i, entry in enumerate(tables.ledger) if entry.kind == kind)
-    tables.ledger[index] = tables.ledger[index]._replace(**changes)
-    return index + 1
 
 
 async def test_a_changed_row_of_the_ledger_is_the_first_that_does_not_fit() -> None:
@@ -105,50 +75,6 @@ async def test_a_key_that_was_used_in_two_partitions_is_named() -> None:
         (found,) = findings.kept
         assert (found.sort, found.place) == (Sort.KEY, key)
         assert f"partition {number_of('RUM')}, entry {seq}" in found.found
-
-
-Harm = Callable[[PartitionTables], object]
-
-
-def wrong_units(tables: PartitionTables) -> None:
-    lots = tables.lots["LON", "TEA"]
-    lots["A", ""] = lots["A", ""]._replace(on_hand=99)
-
-
-def wrong_hold(tables: PartitionTables) -> None:
-    lots = tables.lots["LON", "TEA"]
-    lots["A", ""] = lots["A", ""]._replace(holds='{"ghost": 1}')
-
-
-def ghost_lot(tables: PartitionTables) -> None:
-    lots = tables.lots["LON", "TEA"]
-    lots["Z", ""] = lots["A", ""]._replace(location="Z")
-
-
-def wrong_reservation(tables: PartitionTables) -> None:
-    number, row = next(iter(tables.reservations.items()))
-    tables.reservations[number] = row._replace(expires_at_ms=1)
-
-
-def wrong_line(tables: PartitionTables) -> None:
-    lines = next(iter(tables.lines.values()))
-    index, row = next(iter(lines.items()))
-    lines[index] = row._replace(allocations="[]")
-
-
-def truncated(tables: PartitionTables) -> None:
-    tables.lots.clear()
-    tables.reservations.clear()
-    tables.lines.clear()
-
-
-HARM: list[Harm] = [
-    wrong_units, wrong_hold, ghost_lot, wrong_reservation, wrong_line, truncated,
-    lambda tables: tables.lots["LON", "TEA"].pop(("B", "L1")),
-    lambda tables: tables.lots.pop(("LON", "TEA")),
-    lambda tables: tables.reservations.popitem(),
-    lambda tables: tables.lines.popitem(),
-]  # fmt: skip
 
 
 @pytest.mark.parametrize("harm", HARM)
