@@ -88,7 +88,7 @@ class LedgerFold:
         """Take the next entry; tell what does not fit."""
         seq = entry.seq
         if seq != self.seq + 1:
-            self._tell(Sort.SEQUENCE, seq, "", f"entry {self.seq + 1}", f"entry {seq}")
+            self._tell(Sort.SEQUENCE, self.seq + 1, "", f"entry {self.seq + 1}", f"entry {seq}")
         if entry.at_ms < self.at_ms:
             self._tell(Sort.TIME, seq, "", f"at_ms of at least {self.at_ms}", entry.at_ms)
         self._commands.take(entry)

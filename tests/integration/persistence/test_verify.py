@@ -52,8 +52,8 @@ async def test_what_hosts_leave_is_clean(database: str) -> None:
     [
         (["UPDATE ledger SET on_hand = 8 WHERE seq = 2"], "balance", 2),
         (["UPDATE ledger SET quantity = 10 WHERE seq = 2"], "balance", 2),
-        (["DELETE FROM ledger WHERE seq = 3"], "sequence", 4),
-        (["DELETE FROM ledger WHERE seq = 1"], "sequence", 2),
+        (["DELETE FROM ledger WHERE seq = 3"], "sequence", 3),
+        (["DELETE FROM ledger WHERE seq = 1"], "sequence", 1),
         (["DELETE FROM ledger WHERE seq >= 7"], "partition", 6),
         (["UPDATE ledger SET at_ms = 1 WHERE seq = 6"], "time", 6),
         (["UPDATE ledger SET reservation = 2 WHERE seq = 6"], "reservation", 6),
