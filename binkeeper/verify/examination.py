@@ -105,7 +105,7 @@ class Examination:
         fold.end()
         report.partitions += 1
         if replay.is_sound:
-            replay.compare(fold, replay.image())
+            replay.compare(fold)
         is_sound = replay.is_sound and findings.of_ledger == before_ledger
         unmendable = self._look_at_record(record, fold)
         if image is not None and is_sound:

@@ -59,24 +59,37 @@ class Replay:
             {(row.number, row.line): row for row in rows.lines},
         )
 
-    def compare(self, fold: LedgerFold, image: Image) -> None:
-        """Tell where the engine's state, as its image shows it, is not what the model comes to."""
-        for place, lot in fold.lots.items():
-            row = image.lots.get(place)
-            found = row and (row.on_hand, row.reserved, row.held)
-            if found != lot.balance:
-                self._tell(Sort.REPLAY, lot.seq, "/".join(place), lot.balance, found)
-        for place in image.lots.keys() - fold.lots.keys():
-            self._tell(Sort.REPLAY, image.lots[place].seq, "/".join(place), "no such lot", "one")
+    def compare(self, fold: LedgerFold) -> None:
+        """Tell where the engine's state is not what the model comes to."""
+        self._compare_lots(fold)
         for number, promise in fold.promises.of.items():
-            reservation = image.reservations.get(number)
+            reservation = self.state.reservations.get(number)
             told = f"reservation {number}"
-            found_open = reservation and reservation.open
-            if found_open != promise.units:
-                self._tell(Sort.REPLAY, promise.seq, told, f"{promise.units} open", f"{found_open} open")
-            for index, line in promise.lines.items():
-                line_row = image.lines.get((number, index))
-                expected = (line.site, line.sku, line.quantity, *line.counts.values())
-                found_line = line_row and (line_row.site, line_row.sku, line_row.quantity, *line_row[7:11])
+            if reservation is None or reservation.open != promise.units:
+                found = "none" if reservation is None else f"{reservation.open} open"
+                self._tell(Sort.REPLAY, promise.seq, told, f"{promise.units} open", found)
+                continue
+            lines = {line.index: line for line in reservation.lines}
+            for index, wanted in promise.lines.items():
+                line = lines.get(index)
+                expected = (wanted.site, wanted.sku, wanted.quantity, *wanted.counts.values())
+                found_line = line and (
+                    line.site, line.sku, line.quantity, line.picked, line.released, line.expired, line.short,
+                )  # fmt: skip
                 if found_line != expected:
                     self._tell(Sort.REPLAY, promise.seq, f"{told}, line {index}", expected, found_line)
+
+    def _compare_lots(self, fold: LedgerFold) -> None:
+        count = 0
+        for (site, sku), stock in self.state.stocks.items():
+            for bin_ in stock.bins.values():
+                for lot in bin_.lots:
+                    count += 1
+                    place = (site, sku, bin_.location, lot.code)
+                    wanted = fold.lots.get(place)
+                    found = (lot.on_hand, lot.reserved, lot.held)
+                    if wanted is None or wanted.balance != found or wanted.holds != (lot.holds or {}):
+                        expected = wanted and (*wanted.balance, wanted.holds)
+                        self._tell(Sort.REPLAY, lot.seq, "/".join(place), expected, (*found, lot.holds or {}))
+        if count != len(fold.lots):
+            self._tell(Sort.REPLAY, fold.seq, "", f"{len(fold.lots)} lots", f"{count} lots")

@@ -1,6 +1,9 @@
 """`binkeeper verify`: looks at a whole database, tells what does not fit, on request rebuilds snapshots."""
 
 import asyncio
+import contextlib
+import gc
+from collections.abc import Iterator
 
 import asyncpg
 from rich.console import Console
@@ -61,12 +64,27 @@ async def examine(survey: Survey, snapshots: Snapshots | None, console: Console)
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     async with survey.view() as view:
-        with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        with (
+            Progress(*columns, console=console, disable=not console.is_terminal) as progress,
+            _garbage_left(),
+        ):
             task = progress.add_task("entries", total=await view.entries_about())
             examination = Examination(
                 view, lambda count: progress.advance(task, count), mend if snapshots is not None else None
             )
             return await examination.run()
+
+
+@contextlib.contextmanager
+def _garbage_left() -> Iterator[None]:
+    """Do not look for garbage: no state points back at what holds it, and a look at all of it takes long."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def show(report: Report, console: Console) -> None:

@@ -2,12 +2,12 @@
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from copy import deepcopy
+from dataclasses import replace
 from typing import TypeVar
 
 from engine.entries import Entry
 from engine.images import LineRow, LotRow, ReservationRow
-from persistence.memory.database import MemoryDatabase
+from persistence.memory.database import MemoryDatabase, PartitionTables
 from persistence.survey import STRETCH, Record, RepeatedKey, View
 
 _Row = TypeVar("_Row")
@@ -22,12 +22,12 @@ class MemorySurvey:
     @asynccontextmanager
     async def view(self) -> AsyncIterator[View]:
         """See `Survey.view`."""
-        yield _MemoryView(deepcopy(self._database))
+        yield _MemoryView([_copied(tables) for tables in self._database.partitions])
 
 
 class _MemoryView:
-    def __init__(self, database: MemoryDatabase) -> None:
-        self._partitions = database.partitions
+    def __init__(self, partitions: list[PartitionTables]) -> None:
+        self._partitions = partitions
 
     async def records(self) -> list[Record]:
         """See `View.records`."""
@@ -71,6 +71,17 @@ class _MemoryView:
                     places.setdefault(entry.key, []).append((entry.partition, entry.seq))
         repeated = [RepeatedKey(key, tuple(found)) for key, found in places.items() if len(found) > 1]
         return sorted(repeated)[:limit]
+
+
+def _copied(tables: PartitionTables) -> PartitionTables:
+    """Return tables that nobody changes; rows never change."""
+    return replace(
+        tables,
+        ledger=list(tables.ledger),
+        lots={stock: dict(lots) for stock, lots in tables.lots.items()},
+        reservations=dict(tables.reservations),
+        lines={number: dict(lines) for number, lines in tables.lines.items()},
+    )
 
 
 def _stretches(rows: Iterable[_Row]) -> Iterable[list[_Row]]:

@@ -40,7 +40,7 @@ def compared(ledger: list[Entry]) -> list[Finding]:
         replay.take(entry)
     fold.end()
     if replay.is_sound:
-        replay.compare(fold, replay.image())
+        replay.compare(fold)
     return findings.kept
 
 
