@@ -13,6 +13,7 @@ import structlog
 
 from actors.owned import OwnedPartition
 from actors.rebuilding import Misfit, Rebuilding
+from actors.recovery import restore_partitions
 from actors.requests import Request, Status
 from actors.retrying import until_available
 from persistence.ports import Head, Recovery
@@ -76,7 +77,7 @@ class Ownership:
         Where that does not come out, the snapshot or the ledger is wrong: the ledger alone tells which.
         """
         host = self._host
-        misfits = host.activator.restore(recovery)
+        misfits = restore_partitions(host, recovery)
         for head in recovery.heads:
             owned = host.owned.get(head.partition)
             if owned is None or owned.is_ready:

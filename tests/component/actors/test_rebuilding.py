@@ -74,6 +74,12 @@ def stale(tables: PartitionTables) -> None:
     lots["A", ""] = lots["A", ""]._replace(seq=entry.seq, on_hand=20, reserved=0)
 
 
+def another_seq(tables: PartitionTables) -> None:
+    """Units are right, and a count that names a sequence number would not be."""
+    lots = tables.lots["LON", "TEA"]
+    lots["A", ""] = lots["A", ""]._replace(seq=lots["A", ""].seq + 1)
+
+
 def elsewhere(tables: PartitionTables) -> None:
     lots = tables.lots["LON", "TEA"]
     lots["A", ""] = lots["A", ""]._replace(partition=9_999)
@@ -86,7 +92,7 @@ def unreadable(tables: PartitionTables) -> None:
 
 NOTICED: list[Harm] = [
     *(one for one in HARM if getattr(one, "__name__", "") != "wrong_reservation"),
-    unread, stale, elsewhere, unreadable,
+    unread, stale, another_seq, elsewhere, unreadable,
 ]  # fmt: skip
 
 
@@ -147,7 +153,22 @@ async def test_a_stock_that_the_tail_touches_is_compared_before_its_other_lots_a
         assert w.hosts[0].host.gauges.rebuilds == 1
 
 
-@pytest.mark.parametrize("harm", [truncated, wrong_units])
+async def test_rows_of_a_reservation_that_cannot_be_read_are_made_again() -> None:
+    async with world() as w:
+        await fill(w)
+        _, over = await reserved(w)
+        before = await everything(w, [over])
+        await w.hosts[0].snapshotter.flush()
+        await w.kill(w.hosts[0])
+        partition, number, opened_at_ms = reservation_address(over) or (0, 0, 0)
+        lines = tables_of(w, "TEA").lines[number]
+        lines[0] = lines[0]._replace(allocations="[[")
+        await w.host("second")
+        view = view_of(await w.gateway.query(partition, ReadReservation(number, opened_at_ms)))
+        assert view == before[over]
+
+
+@pytest.mark.parametrize("harm", [truncated, wrong_units, elsewhere, unreadable])
 async def test_a_tail_that_does_not_follow_from_the_snapshot_has_it_rebuilt_at_takeover(harm: Harm) -> None:
     async with world() as w:
         await fill(w)
