@@ -6,7 +6,6 @@ it, and what they need is loaded along with it.
 
 from __future__ import annotations
 
-import heapq
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -15,7 +14,8 @@ from actors.loader import Loader
 from actors.owned import OwnedPartition
 from actors.queries import QUERY_NAMES, ExplainStock, ReadBin, ReadReservation, ReadStock, RecallReservation
 from actors.requests import Request
-from engine.apply import apply
+from actors.soundness import Look
+from engine.apply import UNFIT
 from engine.commands import (
     AdjustStock,
     CountStock,
@@ -30,11 +30,11 @@ from engine.commands import (
     StockKey,
     UnholdStock,
 )
-from engine.images import LineRow, LotRow, ReservationRow, Rows, restore
+from engine.images import Rows, restore
 from engine.moving import count_needs_past
 from engine.state import NEVER_MS
 from engine.touching import keys_of, reservation_number, stock_keys
-from persistence.ports import Recovery, Unavailable
+from persistence.ports import Unavailable
 
 if TYPE_CHECKING:
     from actors.host import Host
@@ -78,7 +78,7 @@ class Activator:
 
     def __init__(self, host: Host) -> None:
         self._host = host
-        self._loader = Loader(host.snapshots, host.spawn)
+        self._loader = Loader(host.snapshots, host.ledger, host.spawn)
 
     def is_prepared(self, owned: OwnedPartition, request: Request) -> bool:
         """Whether a request can be decided now. Expires what is due at the stocks it touches."""
@@ -90,6 +90,8 @@ class Activator:
             if stock is None:
                 if owned.complete:
                     return True
+            elif owned.unchecked and (command.site, command.sku) in owned.unchecked:
+                pass
             elif stock.due_ms == NEVER_MS or stock.due_ms > self._host.clock():
                 return True
         needs = Needs()
@@ -131,15 +133,15 @@ class Activator:
             needs.counts.append(request)
 
     def _lacks_stocks(self, owned: OwnedPartition, keys: list[StockKey], needs: Needs) -> bool:
-        """Add stocks that rest; at those that are active, expire what is due."""
-        stocks = owned.state.stocks
-        resting = [] if owned.complete else [key for key in keys if key not in stocks]
+        """Add stocks that rest or were not checked; at those that are active, expire what is due."""
+        stocks, unchecked = owned.state.stocks, owned.unchecked
+        resting = [] if owned.complete else [key for key in keys if key not in stocks or key in unchecked]
         now_ms = self._host.clock()
         for key in keys:
             stock = stocks.get(key)
-            if stock is not None and stock.due_ms <= now_ms:
+            if stock is not None and stock.due_ms <= now_ms and key not in unchecked:
                 others = [] if owned.complete else stock_keys(owned.state, ExpireStock(*key))
-                asleep = [other for other in others if other not in stocks]
+                asleep = [other for other in others if other not in stocks or other in unchecked]
                 resting += asleep
                 if not asleep:
                     self._host.expire(owned, stock)
@@ -156,7 +158,9 @@ class Activator:
         host, number = self._host, owned.state.number
         retry_s = 0.02
         try:
-            while owned.queue and host.owned.get(number) is owned:
+            while (
+                owned.queue and host.owned.get(number) is owned and not host.ownership.is_distrusted(number)
+            ):
                 try:
                     await self._load(owned)
                 except Unavailable:
@@ -181,15 +185,64 @@ class Activator:
         number, snapshots = owned.state.number, self._host.snapshots
         for reservation, waiting in needs.reservations.items():
             rows = await snapshots.load_reservation(number, reservation)
+            if self._is_wrong(owned, rows):
+                return
+            if not rows.reservations and await self._is_lost(owned, reservation):
+                return
             self._restore(owned, (), rows, waiting)
         for attempt, waiting in needs.attempts.items():
             rows = await snapshots.load_attempt(number, attempt)
             self._restore(owned, (), rows, waiting)
-        if needs.stocks:
-            rows = await self._loader.load(number, needs.stocks)
-            self._restore(owned, needs.stocks, rows, ())
+        if needs.stocks and not await self._wake_stocks(owned, needs.stocks):
+            return
         for request in needs.counts:
             await self._look_back(owned, request)
+
+    async def _wake_stocks(self, owned: OwnedPartition, keys: set[StockKey]) -> bool:
+        """Make resting stocks active, and compare with the ledger what came from a snapshot.
+
+        False: the snapshot is wrong, and the partition is being rebuilt. Raises Unavailable.
+        """
+        number = owned.state.number
+        asleep = {key for key in keys if key not in owned.state.stocks}
+        loaded = await self._loader.load(number, asleep, keys, owned.committed_seq)
+        if self._host.owned.get(number) is not owned:
+            return False
+        try:
+            restore(owned.state, asleep, loaded.rows)
+        except UNFIT as fault:
+            self._host.ownership.distrust(number, f"rows that cannot be read: {fault!r}")
+            return False
+        owned.unchecked |= asleep
+        looks = [Look(owned.state.stocks[key], loaded.last.get(key, ())) for key in keys]
+        if unseen := [(number, seq) for look in looks for seq in look.unseen]:
+            entries = await self._host.ledger.at(unseen)
+            for look in looks:
+                look.look_at(entries)
+        for look in looks:
+            if look.why and self._host.owned.get(number) is owned:
+                self._host.ownership.distrust(number, look.why)
+                return False
+        owned.unchecked -= keys
+        return True
+
+    def _is_wrong(self, owned: OwnedPartition, rows: Rows) -> bool:
+        """Whether the rows of a reservation do not add up."""
+        number = owned.state.number
+        for row in rows.reservations:
+            lines = [line for line in rows.lines if line.number == row.number]
+            if row.open != sum(line.open for line in lines) or not (lines or row.attempt):
+                self._host.ownership.distrust(number, f"reservation {row.number} is not what its lines hold")
+                return True
+        return False
+
+    async def _is_lost(self, owned: OwnedPartition, number: int) -> bool:
+        """Whether the ledger has opened a reservation that the snapshot does not know."""
+        entries = await self._host.ledger.at([(owned.state.number, number)])
+        is_lost = any(entry.reservation == entry.seq for entry in entries)
+        if is_lost and self._host.owned.get(owned.state.number) is owned:
+            self._host.ownership.distrust(owned.state.number, f"reservation {number} is missing")
+        return is_lost
 
     def _restore(
         self,
@@ -198,7 +251,11 @@ class Activator:
         rows: Rows,
         waiting: list[Request] | tuple[()],
     ) -> None:
-        restore(owned.state, keys, rows)
+        try:
+            restore(owned.state, keys, rows)
+        except UNFIT as fault:
+            self._host.ownership.distrust(owned.state.number, f"rows that cannot be read: {fault!r}")
+            return
         for request in waiting:
             request.looked_up = owned
         if waiting:
@@ -222,55 +279,3 @@ class Activator:
             now = [found.code for found in bin_.lots if found.on_hand]
             lot = now[0] if now else next(iter(lots), "")
         request.command = count._replace(on_hand_seen=lots.get(lot, 0))
-
-    def restore(self, recovery: Recovery) -> None:
-        """Rebuild the state of partitions: snapshot rows, then the tail."""
-        host = self._host
-        owned_by: dict[int, OwnedPartition] = {}
-        for head in recovery.heads:
-            owned = host.owned.get(head.partition)
-            if owned is not None and owned.epoch == head.epoch and not owned.is_ready:
-                owned_by[head.partition] = owned
-                owned.state.seq = owned.snapshot_seq = head.snapshot_seq
-                owned.complete = head.snapshot_seq == 0
-        by_partition = _split(recovery)
-        for number, (keys, rows) in by_partition.items():
-            owned = owned_by.get(number)
-            if owned is not None:
-                restore(owned.state, keys, rows)
-        for entry in recovery.tail:
-            owned = owned_by.get(entry.partition)
-            if owned is not None:
-                apply(owned.state, entry)
-                owned.note((entry,))
-        _restore_times(owned_by, recovery)
-
-
-def _restore_times(owned_by: dict[int, OwnedPartition], recovery: Recovery) -> None:
-    """Set the partitions' clocks, and what is due at stocks and reservations that rest."""
-    for head in recovery.heads:
-        owned = owned_by.get(head.partition)
-        if owned is not None:
-            owned.state.at_ms = max(owned.state.at_ms, head.at_ms)
-    for due in recovery.dues:
-        owned = owned_by.get(due.partition)
-        if owned is not None:
-            heapq.heappush(owned.state.due, (due.due_ms, (due.site, due.sku)))
-    for number, reservation, deadline_ms in recovery.tentative:
-        owned = owned_by.get(number)
-        if owned is not None and reservation not in owned.state.reservations:
-            owned.state.tentative[reservation] = deadline_ms
-
-
-def _split(recovery: Recovery) -> dict[int, tuple[list[StockKey], Rows]]:
-    """Return the stocks and rows of each partition."""
-    split: dict[int, tuple[list[StockKey], Rows]] = {
-        head.partition: ([], Rows([], [], [])) for head in recovery.heads
-    }
-    for number, key in recovery.stocks:
-        split[number][0].append(key)
-    rows: list[LotRow | ReservationRow | LineRow]
-    for index, rows in enumerate(recovery.rows):  # type: ignore[assignment]
-        for row in rows:
-            split[row.partition][1][index].append(row)  # type: ignore[arg-type]
-    return split

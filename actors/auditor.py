@@ -48,6 +48,8 @@ _LOTS_MAX = 50_000
 _SHARES_MAX = 4_096
 _DURABLE_TRIES = 400
 _DURABLE_POLL_S = 0.005
+_MEND_AGAIN_MS = 60_000
+"""A partition is not rebuilt more often than once a minute: its callers wait meanwhile."""
 _LOGGED_MAX = 100
 """Places that are logged in a round."""
 
@@ -57,7 +59,8 @@ _NOTHING = Sum()
 class Auditor:
     """Compares memory and snapshots with the sum of the ledger.
 
-    `pace` is awaited after each step with the seconds that it took.
+    `pace` is awaited after each step with the seconds that it took. With `mends`, a partition that differs is
+    rebuilt from the ledger.
     """
 
     def __init__(
@@ -67,8 +70,14 @@ class Auditor:
         pace: Callable[[float], Awaitable[None]] | None = None,
         stretch: int = SUMMED_MAX,
         lots_max: int = _LOTS_MAX,
+        mends: bool = False,
     ) -> None:
         self._host = host
+        self._mends = mends
+        self._differs: dict[str, str] = {}
+        """The first place of the partition under audit where each of the things compared differs."""
+        self._mended_ms: dict[int, int] = {}
+        """When each partition was given to be rebuilt last."""
         self._pace = pace or self._rest
         self._stretch = stretch
         self._lots_max = lots_max
@@ -93,15 +102,32 @@ class Auditor:
         self._began_s = self._host.stopwatch()
         is_whole = bool(self._host.owned)
         for owned in list(self._host.owned.values()):
+            self._differs.clear()
             try:
                 is_whole &= await self._audit(owned)
             except Unavailable as fault:
                 _log.info("audit_waits", fault=str(fault))
                 is_whole = False
+            self._mend(owned)
             await self._stepped()
         if is_whole:
             gauges.drift = self._found
             gauges.audit_rounds += 1
+            gauges.audited_at_ms = self._host.clock()
+
+    def _mend(self, owned: OwnedPartition) -> None:
+        """Have a partition rebuilt whose memory or snapshot is not what its ledger adds up to.
+
+        Not where the ledger itself does not add up: nothing right can be made of it.
+        """
+        number, now_ms = owned.state.number, self._host.clock()
+        if not self._mends or not self._differs or "entries" in self._differs or not self._is_ours(owned):
+            return
+        last_ms = self._mended_ms.get(number)
+        if last_ms is None or now_ms - last_ms >= _MEND_AGAIN_MS:
+            self._mended_ms[number] = now_ms
+            what, place = next(iter(self._differs.items()))
+            self._host.ownership.distrust(number, f"the audit of {what} found drift at {place}")
 
     async def _stepped(self) -> None:
         """Publish what was found, and give others a turn."""
@@ -252,10 +278,11 @@ class Auditor:
         """Count by how many units a place differs, and log it."""
         if found == expected:
             return
+        site, sku = key
+        self._differs.setdefault(what, f"{site}/{sku} at {place[0]}")
         self._found += sum(abs(one - other) for one, other in zip(found, expected, strict=True))
         self._logged += 1
         if self._logged <= _LOGGED_MAX:
-            site, sku = key
             location, lot = place
             _log.error(
                 "drift",

@@ -18,7 +18,7 @@ import msgspec
 from actors.queries import QUERIES, Query
 from engine.commands import OPERATIONS, Command, ReserveTogether
 
-LANE_VERSION = 2
+LANE_VERSION = 3
 FRAME_BYTES_MAX = 32 * 1024 * 1024
 REQUESTS_PER_FRAME_MAX = 20_000
 _LENGTH_BYTES = 4

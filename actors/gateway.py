@@ -14,7 +14,7 @@ import structlog
 from actors.frames import decode_view
 from actors.lane_client import Lane
 from actors.lanes import Lanes
-from actors.outcomes import Answered, Outcome, Overloaded, Unavailable
+from actors.outcomes import Answered, LedgerRefused, Outcome, Overloaded, Unavailable
 from actors.pending import Pending, late
 from actors.queries import QUERY_NAMES, Query
 from actors.requests import Status
@@ -128,12 +128,20 @@ class LaneGateway:
         elif status == Status.REFUSED or status == Status.REFUSED_AGAIN:  # noqa: PLR1714 - on the hot path
             code, fields = decode_view(answer)
             pending.future.set_result(Refused(Refusal(code), fields, status == Status.REFUSED_AGAIN))
-        elif pending.is_unknown and status in (Status.OVERLOADED, Status.UNAVAILABLE):
+        elif pending.is_unknown and status in (
+            Status.OVERLOADED,
+            Status.UNAVAILABLE,
+            Status.LEDGER_REFUSED,
+        ):
             pending.future.set_exception(
                 late(pending)
             )  # Nothing happened there, but perhaps where it was before.
         elif status == Status.OVERLOADED:
             pending.future.set_exception(Overloaded(_OVERLOADED_RETRY_MS))
+        elif status == Status.LEDGER_REFUSED:
+            # Next time the directory is asked: another host may have taken the partition, and serve it.
+            self._routes.pop(pending.partition, None)
+            pending.future.set_exception(LedgerRefused(str(decode_view(answer))))
         elif status == Status.MALFORMED:
             pending.future.set_exception(ValueError(str(decode_view(answer))))
         else:

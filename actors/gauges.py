@@ -38,9 +38,12 @@ class Gauges:
         self.recovery_ms = 0.0
         self.snapshots = 0
         self.rewinds = 0
+        self.rebuilds = 0
         self.drift = 0
         self.audits = 0
         self.audit_rounds = 0
+        self.audited_at_ms: int | None = None
+        """When a round that compared everything ended last."""
 
     def commit(self, entries: int, seconds: float) -> None:
         """Count a commit of that many entries that took that long."""
@@ -56,6 +59,7 @@ class Gauges:
             "recovery_ms": self.recovery_ms,
             "snapshots": self.snapshots,
             "rewinds": self.rewinds,
+            "rebuilds": self.rebuilds,
             "drift": self.drift,
             "audits": self.audits,
             "audit_rounds": self.audit_rounds,

@@ -31,6 +31,7 @@ from actors.queries import (
     ReadStock,
     RecallReservation,
 )
+from actors.rebuilding import Misfit
 from actors.requests import Request, Status
 from engine.apply import apply
 from engine.commands import ExpireStock, ReserveTogether
@@ -96,6 +97,8 @@ class Host:
         self.sleep = sleep
         self.gauges = Gauges()
         self.owned: dict[int, OwnedPartition] = {}
+        self.refused: dict[int, Misfit] = {}
+        """Partitions that were claimed and are not served: their ledger does not hold."""
         self.keys = KeyWindow(options.key_window, options.key_window_bytes)
         self.ownership = Ownership(self)
         self.committer = Committer(ledger, snapshots, self, self.ownership, self.gauges, sleep)
@@ -121,7 +124,7 @@ class Host:
         for request in requests:
             owned = self.owned.get(request.partition)
             if owned is None:
-                self.turn_away(request, Status.MOVED)
+                self._turn_away_unowned(request)
             elif self.is_stopping and not is_internal:
                 self.turn_away(request, Status.UNAVAILABLE)
             elif self.in_flight >= self.options.max_in_flight and not is_internal:
@@ -143,6 +146,14 @@ class Host:
         self.gauges.operations[request.name, status.name.lower()] += 1
         if request.reply_to is not None:
             request.reply_to.reply(request)
+
+    def _turn_away_unowned(self, request: Request) -> None:
+        misfit = self.refused.get(request.partition)
+        if misfit is None:
+            self.turn_away(request, Status.MOVED)
+        else:
+            request.encoded = encode(str(misfit))
+            self.turn_away(request, Status.LEDGER_REFUSED)
 
     def handle(self, owned: OwnedPartition, request: Request) -> None:
         """Decide a request whose stocks are active, and put its answer into the open batch."""

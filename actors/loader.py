@@ -1,30 +1,59 @@
-"""Loads resting stocks for all partitions together: what several want at once is one question."""
+"""Loads resting stocks for all partitions together: what several want at once is one question.
+
+With them comes what the ledger's newest entries say of them, so that no wrong snapshot is believed.
+"""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable
-from typing import Any
+from collections.abc import Callable, Collection, Coroutine
+from typing import Any, NamedTuple
 
+from actors.soundness import DEPTH
 from engine.commands import StockKey
 from engine.images import Rows
-from persistence.ports import Snapshots, Unavailable
+from persistence.ports import Ledger, LotBalance, Snapshots, Unavailable
 
 _STOCKS_MAX = 2_000
 """Stocks in one question: some ten milliseconds' worth."""
 
 
+class Loaded(NamedTuple):
+    """A partition's answer."""
+
+    rows: Rows
+    """Of the stocks that rest, as `Snapshots.load` gives them."""
+    last: dict[StockKey, list[LotBalance]]
+    """What the ledger says last of each lot of the stocks, as `Ledger.last` gives it."""
+
+
+class _Wish(NamedTuple):
+    partition: int
+    asleep: list[StockKey]
+    keys: list[StockKey]
+    until_seq: int
+    future: asyncio.Future[Loaded]
+
+
 class Loader:
     """Joins the partitions' wishes. While one question is on its way, the next collects."""
 
-    def __init__(self, snapshots: Snapshots, spawn: Callable[[Coroutine[Any, Any, None]], None]) -> None:
+    def __init__(
+        self, snapshots: Snapshots, ledger: Ledger, spawn: Callable[[Coroutine[Any, Any, None]], None]
+    ) -> None:
         self._snapshots = snapshots
+        self._ledger = ledger
         self._spawn = spawn
-        self._wanted: list[tuple[int, list[StockKey], asyncio.Future[Rows]]] = []
+        self._wishes: list[_Wish] = []
         self._is_running = False
 
-    async def load(self, partition: int, stocks: Iterable[StockKey]) -> Rows:
-        """Return the rows of a partition's stocks, as `Snapshots.load` does. Raises Unavailable."""
-        future: asyncio.Future[Rows] = asyncio.get_running_loop().create_future()
-        self._wanted.append((partition, sorted(stocks), future))
+    async def load(
+        self, partition: int, asleep: Collection[StockKey], keys: Collection[StockKey], until_seq: int
+    ) -> Loaded:
+        """Return the rows of stocks that are `asleep`, and the last entries of all `keys` up to `until_seq`.
+
+        Raises Unavailable.
+        """
+        future: asyncio.Future[Loaded] = asyncio.get_running_loop().create_future()
+        self._wishes.append(_Wish(partition, sorted(asleep), sorted(keys), until_seq, future))
         if not self._is_running:
             self._is_running = True
             self._spawn(self._run())
@@ -32,32 +61,53 @@ class Loader:
 
     async def _run(self) -> None:
         try:
-            while self._wanted:
+            while self._wishes:
                 await self._ask()
         finally:
             self._is_running = False
 
     async def _ask(self) -> None:
-        asked: list[tuple[int, list[StockKey], asyncio.Future[Rows]]] = []
-        stocks: list[tuple[int, StockKey]] = []
-        while self._wanted and len(stocks) < _STOCKS_MAX:
-            partition, keys, future = self._wanted.pop(0)
-            asked.append((partition, keys, future))
-            stocks += [(partition, key) for key in keys]
+        asked = self._next_wishes()
+        asleep = [(wish.partition, key) for wish in asked for key in wish.asleep]
+        keys = [(wish.partition, key, wish.until_seq) for wish in asked for key in wish.keys]
         try:
-            rows = await self._snapshots.load(stocks)
+            rows, last = await asyncio.gather(self._rows(asleep), self._ledger.last(keys, DEPTH))
         except Unavailable as fault:
-            for _, _, future in asked:
-                if not future.done():
-                    future.set_exception(Unavailable(str(fault)))
+            for wish in asked:
+                if not wish.future.done():
+                    wish.future.set_exception(Unavailable(str(fault)))
             return
-        split: dict[int, Rows] = {partition: Rows([], [], []) for partition, _, _ in asked}
+        answers = {wish.partition: Loaded(Rows([], [], []), {}) for wish in asked}
         for lot in rows.lots:
-            split[lot.partition].lots.append(lot)
+            if lot.partition in answers:  # A row that says otherwise is wrong, and counts as missing.
+                answers[lot.partition].rows.lots.append(lot)
         for reservation in rows.reservations:
-            split[reservation.partition].reservations.append(reservation)
+            answers[reservation.partition].rows.reservations.append(reservation)
         for line in rows.lines:
-            split[line.partition].lines.append(line)
-        for partition, _, future in asked:
-            if not future.done():
-                future.set_result(split[partition])
+            answers[line.partition].rows.lines.append(line)
+        for balance in last:
+            of_stocks = answers[balance.partition].last
+            of_stocks.setdefault((balance.site, balance.sku), []).append(balance)
+        for wish in asked:
+            if not wish.future.done():
+                wish.future.set_result(answers[wish.partition])
+
+    def _next_wishes(self) -> list[_Wish]:
+        """Take wishes for one question, at most one a partition.
+
+        A second one is of another owner's time: the partition was rewound or claimed again meanwhile.
+        """
+        asked: dict[int, _Wish] = {}
+        later: list[_Wish] = []
+        count = 0
+        for wish in self._wishes:
+            if wish.partition in asked or count >= _STOCKS_MAX:
+                later.append(wish)
+            else:
+                asked[wish.partition] = wish
+                count += len(wish.keys)
+        self._wishes = later
+        return list(asked.values())
+
+    async def _rows(self, asleep: list[tuple[int, StockKey]]) -> Rows:
+        return await self._snapshots.load(asleep) if asleep else Rows([], [], [])

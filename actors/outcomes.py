@@ -2,7 +2,8 @@
 
 Fault
 |-- Unavailable      nothing happened; try again
-|   `-- Overloaded   nothing happened; try again after `retry_after_ms`
+|   |-- Overloaded   nothing happened; try again after `retry_after_ms`
+|   `-- LedgerRefused nothing happened, and nothing will until a person has mended the ledger
 `-- OutcomeUnknown   it may have happened: send the same key again
 """
 
@@ -11,7 +12,7 @@ from typing import Any, NamedTuple
 from engine.refusals import Refused
 from persistence.ports import Fault, OutcomeUnknown, Unavailable
 
-__all__ = ["Answered", "Fault", "Outcome", "OutcomeUnknown", "Overloaded", "Unavailable"]
+__all__ = ["Answered", "Fault", "LedgerRefused", "Outcome", "OutcomeUnknown", "Overloaded", "Unavailable"]
 
 
 class Answered(NamedTuple):
@@ -28,6 +29,13 @@ class Overloaded(Unavailable):
     def __init__(self, retry_after_ms: int) -> None:
         super().__init__(f"overloaded: try again in {retry_after_ms} ms")
         self.retry_after_ms = retry_after_ms
+
+
+class LedgerRefused(Unavailable):
+    """The ledger of the stock's partition does not hold, and nobody serves it. Nothing happened.
+
+    The message names the partition and the entry. Trying again helps only once a person has mended it.
+    """
 
 
 Outcome = Answered | Refused

@@ -26,6 +26,7 @@ class OwnedPartition:
         "queue",
         "snapshot_seq",
         "state",
+        "unchecked",
         "visitors",
     )
 
@@ -46,6 +47,15 @@ class OwnedPartition:
         """What the next snapshot writes, while it is being captured."""
         self.visitors: set[int] = set()
         """Reservations that need not stay active once they are resolved and written."""
+
+        self.unchecked: set[StockKey] = set()
+        """Active stocks that came from a snapshot and were not compared with the ledger yet."""
+
+    def clean(self) -> None:
+        """Forget what was to be written and compared: the state is made anew."""
+        self.dirty_stocks, self.dirty_reservations = set(), set()
+        self.visitors, self.unchecked = set(), set()
+        self.image = None
 
     @property
     def dirty(self) -> int:

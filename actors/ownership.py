@@ -5,11 +5,14 @@ Ownership is decided in the ledger alone. What is here makes the host's memory f
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import structlog
 
 from actors.owned import OwnedPartition
+from actors.rebuilding import Misfit, Rebuilding
+from actors.recovery import restore_partitions
 from actors.requests import Request, Status
 from actors.retrying import until_available
 from persistence.ports import Head, Recovery
@@ -28,11 +31,21 @@ class Ownership:
 
     def __init__(self, host: Host) -> None:
         self._host = host
+        self._rebuilding = Rebuilding(host)
+        self._taking = asyncio.Lock()
+        self._address = ""
+        self._distrusted: set[int] = set()
+        """Partitions whose snapshots are not to be used: they are rebuilt from the ledger."""
 
     # Taking partitions over
 
     async def take(self, partitions: list[int], address: str) -> None:
         """Claim partitions, recover, serve them. Raises Unavailable: none of them is owned or served then."""
+        async with self._taking:
+            self._address = address
+            await self._take(partitions, address)
+
+    async def _take(self, partitions: list[int], address: str) -> None:
         host = self._host
         started = host.stopwatch()
         again = frozenset(partitions) & host.owned.keys()
@@ -45,6 +58,10 @@ class Ownership:
         heads = await host.snapshots.claim(host.options.name, address, partitions, host.clock())
         claimed = {head.partition: OwnedPartition(head.partition, head.epoch) for head in heads}
         host.owned.update(claimed)
+        for head in heads:
+            host.refused.pop(head.partition, None)
+            if head.snapshot_seq >= head.seq:
+                self._refuse(claimed[head.partition], _ends_early(head, head.seq))
         most_keys = min(host.options.recovered_keys, host.options.key_window)
         try:
             recovery = await host.snapshots.recover(partitions, most_keys)
@@ -59,26 +76,99 @@ class Ownership:
         host.gauges.recovery_ms = (host.stopwatch() - started) * 1000
 
     def _install(self, recovery: Recovery) -> None:
-        """Rebuild partitions from their snapshots and tails, and serve whoever waits for them."""
+        """Rebuild partitions from their snapshots and tails, and serve whoever waits for them.
+
+        Where that does not come out, the snapshot or the ledger is wrong: the ledger alone tells which.
+        """
         host = self._host
-        host.activator.restore(recovery)
+        misfits = restore_partitions(host, recovery)
         for head in recovery.heads:
             owned = host.owned.get(head.partition)
             if owned is None or owned.is_ready:
                 continue
             if owned.epoch == head.epoch:
-                self._open(owned, head)
+                number = head.partition
+                if number in misfits and number not in self._distrusted:
+                    _log.error("snapshot_distrusted", partition=number, why=misfits[number].why)
+                if head.snapshot_seq > head.seq:
+                    self._refuse(owned, _ends_early(head, head.seq + 1))
+                elif number in misfits or number in self._distrusted:
+                    host.spawn(self._rebuild(owned, head))
+                else:
+                    self._open(owned, head)
             elif owned.epoch < head.epoch:  # Somebody else has taken it while it was read.
                 self.lose(frozenset({head.partition}), [])
 
     def _open(self, owned: OwnedPartition, head: Head) -> None:
         host = self._host
-        assert owned.state.seq == head.seq, "the ledger has a gap"
+        assert owned.state.seq == head.seq, "a partition is served as of its last entry"
         owned.committed_seq = head.seq
         owned.is_ready = True
         for listener in host.on_owned:
             listener(owned)
         host.activator.wake(owned)
+
+    # Where a snapshot or a ledger is wrong
+
+    def distrust(self, number: int, why: str) -> None:
+        """Give a partition's state and snapshot up, and rebuild both from the ledger.
+
+        Nothing that was decided and is not durable happened: its callers are sent back and ask again.
+        """
+        owned = self._host.owned.get(number)
+        if owned is not None and number not in self._distrusted:
+            self._distrusted.add(number)
+            self._host.spawn(self._take_again(owned, why))
+
+    def is_distrusted(self, number: int) -> bool:
+        """Whether a partition is about to be rebuilt: nothing more of its snapshot is to be loaded."""
+        return number in self._distrusted
+
+    async def _take_again(self, owned: OwnedPartition, why: str) -> None:
+        """Claim a distrusted partition anew, so that nothing that was decided in it becomes durable.
+
+        Rows may differ because another host has claimed it and has written since: then it is given up.
+        """
+        host, number = self._host, owned.state.number
+        lost = await until_available(lambda: host.snapshots.lost({number: owned.epoch}), host.sleep)
+        if lost:
+            self.lost_since({(number, owned.epoch)})
+        if host.owned.get(number) is not owned:
+            self._distrusted.discard(number)
+            return
+        _log.error("snapshot_distrusted", host=host.options.name, partition=number, why=why)
+
+        async def take() -> None:
+            if number in host.owned:
+                await self.take([number], self._address)
+
+        await until_available(take, host.sleep)
+
+    async def _rebuild(self, owned: OwnedPartition, head: Head) -> None:
+        """Rebuild a partition that was claimed; refuse it if its ledger does not hold."""
+        outcome = await self._rebuilding.rebuild(owned, head)
+        if outcome is True:
+            self._distrusted.discard(head.partition)
+            self._open(owned, head)
+        elif outcome is not False:
+            self._distrusted.discard(head.partition)
+            self._refuse(owned, outcome)
+
+    def _refuse(self, owned: OwnedPartition, misfit: Misfit) -> None:
+        """Do not serve a partition. Whoever waits for it, or comes, is told why."""
+        host = self._host
+        _log.critical(
+            "ledger_refused",
+            host=host.options.name,
+            partition=misfit.partition,
+            seq=misfit.seq,
+            why=misfit.why,
+        )
+        host.refused[misfit.partition] = misfit
+        host.owned.pop(misfit.partition, None)
+        requests = list(owned.queue)
+        owned.queue.clear()
+        self.give_back(requests)
 
     # Giving them up
 
@@ -158,3 +248,8 @@ class Ownership:
             assert entry.key is not None
             host.keys.remember(entry.key, entry.fingerprint, Status.ANSWERED, None, entry)
         self._install(recovery)
+
+
+def _ends_early(head: Head, seq: int) -> Misfit:
+    """Return that what the snapshot has seen is not in the ledger: acknowledged entries are lost."""
+    return Misfit(head.partition, seq, f"it ends here, and the snapshot has seen entry {head.snapshot_seq}")

@@ -23,6 +23,8 @@ class Status(IntEnum):
     """Nothing happened: the request cannot be understood."""
     REFUSED_AGAIN = 7
     """The first answer to the same key was this refusal."""
+    LEDGER_REFUSED = 8
+    """Nothing happened: the partition's ledger does not hold, and nobody serves it. The answer says where."""
 
 
 class ReplyTo(Protocol):

@@ -46,7 +46,7 @@ class RunningHost:
         self.peers = LaneGateway(directory, token, partitions)
         self.courier = Courier(host, streams, cursors, self.peers)
         self.clockwork = Clockwork(host, self.peers)
-        self.auditor = Auditor(host)
+        self.auditor = Auditor(host, mends=True)
         self.address = ""
         self._node = node
         controls: dict[str, Control] = {
@@ -93,10 +93,10 @@ class RunningHost:
         await self.peers.close()
 
     async def _ping(self, _: Any) -> int:  # noqa: ANN401 - nothing is asked
-        return len(self.host.owned)
+        return len(self.host.owned) + len(self.host.refused)
 
     async def _owned(self, _: Any) -> list[int]:  # noqa: ANN401 - nothing is asked
-        return sorted(self.host.owned)
+        return sorted(self.host.owned.keys() | self.host.refused.keys())
 
     async def _take(self, partitions: Any) -> int:  # noqa: ANN401 - checked here
         numbers = msgspec.convert(partitions, list[int])
@@ -115,6 +115,7 @@ class RunningHost:
 
     async def _describe(self, _: Any) -> dict[str, Any]:  # noqa: ANN401 - nothing is asked
         host = self.host
+        audited_at_ms = host.gauges.audited_at_ms
         return {
             "host": host.options.name,
             "node": self._node,
@@ -132,6 +133,8 @@ class RunningHost:
             "drift": host.gauges.drift,
             "audits": host.gauges.audits,
             "audit_rounds": host.gauges.audit_rounds,
+            "audit_age_s": None if audited_at_ms is None else (host.clock() - audited_at_ms) / 1000,
+            "refused": [[misfit.partition, misfit.seq, misfit.why] for misfit in host.refused.values()],
             "recovery_ms": host.gauges.recovery_ms,
             "metrics": host.gauges.plain(),
         }

@@ -228,6 +228,14 @@ class Ready(Struct, kw_only=True):
     partitions: int
 
 
+class RefusedPartition(Struct, kw_only=True):
+    """A partition that is not served, because its ledger does not hold at an entry."""
+
+    partition: int
+    seq: int
+    why: str
+
+
 class Status(Struct, kw_only=True):
     """What the hosts say of themselves; `courier_lag` is the largest (in entries), `drift` the sum."""
 
@@ -236,6 +244,11 @@ class Status(Struct, kw_only=True):
     partitions_owned: int
     courier_lag: int
     drift: int
+    audit_age_s: float | None = None
+    """How long ago the last host had compared everything; nothing while one never has."""
+    rebuilds: int
+    """Partitions that were rebuilt from the ledger since the hosts started."""
+    partitions_refused: list[RefusedPartition]
 
 
 class FieldError(Struct, kw_only=True):

@@ -182,7 +182,16 @@ ANSWERS: dict[str, Any] = {
             },
         ]
     },
-    "status": {"hosts": [], "partitions": 256, "partitions_owned": 256, "courier_lag": 0, "drift": 0},
+    "status": {
+        "hosts": [],
+        "partitions": 256,
+        "partitions_owned": 256,
+        "courier_lag": 0,
+        "drift": 0,
+        "audit_age_s": 41.5,
+        "rebuilds": 0,
+        "partitions_refused": [],
+    },
     "healthz": {"status": "ok"},
     "readyz": {"status": "ready", "hosts": 1, "partitions": 256},
 }

@@ -35,14 +35,17 @@ HOST_METRICS = {
     "drift": ("binkeeper_drift", "units by which memory, snapshot and ledger differ: 0"),
     "audits": ("binkeeper_audits", "SKUs compared with the sum of the ledger"),
     "audit_rounds": ("binkeeper_audit_rounds", "times that all a host owns was compared"),
+    "audit_age_s": ("binkeeper_audit_age_seconds", "time since all a host owns was last compared"),
+    "rebuilds": ("binkeeper_rebuilds", "partitions rebuilt from the ledger: their snapshot was wrong"),
     "snapshots": ("binkeeper_snapshots", "snapshots written"),
     "rewinds": ("binkeeper_rewinds", "times that a host gave its state up and recovered"),
     "active_stocks": ("binkeeper_active_stocks", "SKUs active in memory"),
     "partitions": ("binkeeper_partitions", "partitions that a host owns"),
+    "refused": ("binkeeper_partitions_refused", "partitions not served: their ledger does not hold"),
     "ready": ("binkeeper_partitions_ready", "partitions that a host owns and serves"),
 }
 """What a host may say of itself: its key there, the metric's name, and what it means."""
-_COUNTERS = frozenset({"audits", "audit_rounds", "snapshots", "rewinds"})
+_COUNTERS = frozenset({"audits", "audit_rounds", "snapshots", "rewinds", "rebuilds"})
 
 
 def exposition(meters: Meters, hosts: Sequence[dict[str, Any]], accept: str) -> tuple[bytes, str]:

@@ -51,7 +51,9 @@ class ReadyEndpoint(Endpoint):
         except (Unavailable, TimeoutError):
             raise _not_ready("The hosts cannot be asked.") from None
         owned = partitions_owned(hosts)
-        if owned < self._gateway.partitions:
+        # One that is refused stays so until a person has mended its ledger, and the others are served.
+        refused = len(partitions_refused(hosts))
+        if owned + refused < self._gateway.partitions:
             raise _not_ready(f"{owned} of {self._gateway.partitions} partitions have an owner that answers.")
         return Answer(200, {"status": "ready", "hosts": len(hosts), "partitions": owned})
 
@@ -92,6 +94,9 @@ class StatusEndpoint(Endpoint):
             "partitions_owned": partitions_owned(hosts),
             "courier_lag": max((int(host.get("courier_lag") or 0) for host in hosts), default=0),
             "drift": sum(int(host.get("drift") or 0) for host in hosts),
+            "audit_age_s": _audit_age_s(hosts),
+            "rebuilds": sum(int((host.get("metrics") or {}).get("rebuilds") or 0) for host in hosts),
+            "partitions_refused": partitions_refused(hosts),
         }
         return Answer(200, view)
 
@@ -115,6 +120,25 @@ def partitions_owned(hosts: Sequence[dict[str, Any]]) -> int:
         else:
             named.update(partitions)
     return len(named) + counted
+
+
+def partitions_refused(hosts: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the partitions that are not served because their ledger does not hold, and where."""
+    return sorted(
+        (
+            {"partition": partition, "seq": seq, "why": why}
+            for host in hosts
+            for partition, seq, why in host.get("refused") or ()
+        ),
+        key=lambda refused: int(refused["partition"]),
+    )
+
+
+def _audit_age_s(hosts: Sequence[dict[str, Any]]) -> float | None:
+    """Return how long ago everything was last compared: None while a host has never compared it all."""
+    ages = [host.get("audit_age_s") for host in hosts if host.get("partitions")]
+    known = [float(age) for age in ages if age is not None]
+    return round(max(known), 1) if known and len(known) == len(ages) else None
 
 
 def _not_ready(detail: str) -> Problem:

@@ -13,7 +13,7 @@ import math
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from actors.outcomes import Fault, OutcomeUnknown, Overloaded
+from actors.outcomes import Fault, LedgerRefused, OutcomeUnknown, Overloaded
 from engine.refusals import Refusal, Refused
 
 TYPE_PREFIX = "urn:binkeeper:problem:"
@@ -204,6 +204,8 @@ _DETAILS: dict[str, str] = {
 }
 _STANDARD = frozenset({"type", "title", "status", "detail", "instance", "code"})
 _UNAVAILABLE_RETRY_S = 1
+_REFUSED_RETRY_S = 60
+"""Where a person must mend the ledger first."""
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
@@ -272,6 +274,8 @@ def problem_of_fault(fault: Fault) -> Problem:
             Code.OVERLOADED, f"The queue is full. Nothing happened: try again in {fault.retry_after_ms} ms.",
             headers=retry_after(wait_s), retry_after_ms=fault.retry_after_ms,
         )  # fmt: skip
+    if isinstance(fault, LedgerRefused):
+        return Problem(Code.UNAVAILABLE, f"{fault} Nothing happened.", headers=retry_after(_REFUSED_RETRY_S))
     return Problem(
         Code.UNAVAILABLE, "The stock's owner or its database does not answer. Nothing happened: try again.",
         headers=retry_after(_UNAVAILABLE_RETRY_S),

@@ -140,7 +140,7 @@ def replay(
 
 
 @app.command()
-def simulate(  # noqa: PLR0913 - a command has that many options
+def simulate(  # noqa: PLR0913, PLR0917 - a command has that many options
     runs: Annotated[int, typer.Option(min=1, max=1_000_000, help="Histories.")] = 100,
     seed: Annotated[int | None, typer.Option(min=0, help="Of the first history (default: random).")] = None,
     operations: Annotated[int, typer.Option(min=10, max=100_000, help="Of each history.")] = 1_000,
@@ -169,7 +169,41 @@ def simulate(  # noqa: PLR0913 - a command has that many options
     os.execve(sys.executable, command, environment)  # noqa: S606 - it is our own program
 
 
-def _failure(error: Exception) -> typer.Exit:
-    """One line on stderr, exit code 1."""
+@app.command()
+def verify(
+    home: Home = None,
+    rebuild_snapshots: Annotated[
+        bool,
+        typer.Option(
+            "--rebuild-snapshots", help="Write snapshots that do not fit anew; nothing else may run."
+        ),
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Check the whole database, and name the first entry that does not fit.
+
+    Exit code 0 when everything fits, 1 when something does not, 2 when it cannot be checked.
+    """
+    from rich.console import Console  # noqa: PLC0415
+
+    from binkeeper.settings import Settings  # noqa: PLC0415
+    from binkeeper.verify.verify import show  # noqa: PLC0415
+    from binkeeper.verify.verify import verify as run  # noqa: PLC0415
+
+    try:
+        settings = Settings.read(home=home)
+        report = run(settings, rebuild_snapshots=rebuild_snapshots, console=Console(stderr=True))
+    except StartError as error:
+        raise _failure(error, 2) from None
+    if as_json:
+        typer.echo(json.dumps(report.plain()))
+    else:
+        show(report, Console())
+    if not report.is_clean:
+        raise typer.Exit(1)
+
+
+def _failure(error: Exception, code: int = 1) -> typer.Exit:
+    """One line on stderr, and the exit code."""
     typer.echo(f"error: {error}", err=True)
-    return typer.Exit(1)
+    return typer.Exit(code)

@@ -52,8 +52,15 @@ def show(report: dict[str, Any], console: Console) -> None:
     if hosts := report.get("hosts"):
         console.print(_table("hosts", hosts, _HOST_COLUMNS))
     for name, value in report.items():
-        if name not in {"processes", "hosts", "api_error"}:
-            console.print(f"{name.replace('_', ' '):<14} {value}", highlight=False)
+        if name == "audit_age_s":
+            told = "everything was never compared yet" if value is None else f"{value:.0f} s ago"
+            console.print(f"{'last audit':<18} {told}", highlight=False)
+        elif name not in {"processes", "hosts", "api_error", "partitions_refused"}:
+            console.print(f"{name.replace('_', ' '):<18} {value}", highlight=False)
+    for refused in report.get("partitions_refused", ()):
+        where = f"partition {refused['partition']} is not served: its ledger does not hold at entry"
+        console.print(f"[red]{where} {refused['seq']}[/]", highlight=False, soft_wrap=True)
+        console.print(f"  {refused['why']}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _table(title: str, rows: list[dict[str, Any]], columns: Sequence[str]) -> Table:

@@ -16,6 +16,9 @@ _FILLS = frozenset({Kind.STOCK_RECEIVED, Kind.STOCK_MOVED_IN, Kind.STOCK_ADJUSTE
 _OPENS = frozenset({Kind.STOCK_RESERVED, Kind.ATTEMPT_DECIDED})
 """These may be the first entry of a reservation."""
 
+UNFIT = (AssertionError, AttributeError, LookupError, TypeError, ValueError)
+"""What `apply` may raise at a row that no engine has written. The state is worth nothing afterwards."""
+
 
 def apply(partition: Partition, entry: Entry) -> None:
     """Apply the next entry in place.

@@ -68,6 +68,20 @@ class LotSum(NamedTuple):
     """
 
 
+class LotBalance(NamedTuple):
+    """What the last entry of a lot in a bin says of it."""
+
+    partition: int
+    site: str
+    sku: str
+    location: str
+    lot: str
+    seq: int
+    on_hand: int
+    reserved: int
+    held: int
+
+
 class Ledger(Protocol):
     """The append-only record that everything follows from."""
 
@@ -109,6 +123,13 @@ class Ledger(Protocol):
 
     async def balances(self, partition: int, stock: StockKey, until_seq: int) -> list[Entry]:
         """Return, for each lot in each bin of a SKU, its last entry at or before a sequence number."""
+
+    async def last(self, stocks: Sequence[tuple[int, StockKey, int]], depth: int) -> list[LotBalance]:
+        """Return the last entry of each lot in each bin of stocks: (partition, stock, until_seq) each.
+
+        It looks at the newest `depth` entries of each stock up to `until_seq`: lots that rest longer are left
+        out. In no particular order.
+        """
 
     async def sums(self, partition: int, after_seq: int, until_seq: int) -> list[LotSum]:
         """Add up the entries of a partition from `after_seq + 1` to `until_seq`, lot by lot.
@@ -198,6 +219,12 @@ class Snapshots(Protocol):
 
         `epochs` gives (epoch, seq, at_ms) by partition. Returns the partitions that somebody else has
         claimed: nothing of those was written. Saving the same again is harmless.
+        """
+
+    async def replace(self, head: Head, rows: Rows) -> bool:
+        """Write a partition's rows in place of all that it has, as of `head.seq`, in one transaction.
+
+        False: somebody has claimed it since `head.epoch`, and nothing was written. Raises Unavailable.
         """
 
 

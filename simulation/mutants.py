@@ -8,8 +8,7 @@ from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 from unittest.mock import patch
 
-from actors import gateway, host
-from actors.activator import Activator
+from actors import gateway, host, ownership
 from actors.committer import Batch, Committer
 from actors.courier import Courier
 from actors.gateway import LaneGateway
@@ -19,6 +18,7 @@ from actors.loader import Loader
 from actors.outcomes import Unavailable
 from actors.queries import QUERY_NAMES
 from actors.read_gate import ReadGate
+from actors.recovery import restore_partitions
 from actors.requests import Request
 from actors.snapshotter import Snapshotter
 from engine import apply_reservation, decide, spanning
@@ -61,7 +61,6 @@ async def _broadcast_first(self: Committer, batch: Batch) -> None:
 _commit = Committer._commit
 _handle = Host.handle
 _lose = LaneGateway._lost
-_restore = Activator.restore
 _leave = apply_reservation._leave
 _together = spanning.reserve_together
 
@@ -110,8 +109,8 @@ async def _skip_to_now(self: Courier, numbers: list[int]) -> None:
         track.cursor = track.committed_seq
 
 
-def _without_tail(self: Activator, recovery: Any) -> None:  # noqa: ANN401
-    _restore(self, recovery._replace(tail=[]))
+def _without_tail(host_: Host, recovery: Any) -> Any:  # noqa: ANN401
+    return restore_partitions(host_, recovery._replace(tail=[]))
 
 
 def _under_new_keys(self: LaneGateway, lane: Any) -> None:  # noqa: ANN401
@@ -179,7 +178,7 @@ MUTANTS = (
     Mutant("picked units stay open", (apply_reservation, "_leave", _keep_open)),
     Mutant("held units are promised", (decide, "reserve_straight", _promise_held)),
     Mutant("a resting stock is taken for empty", (Loader, "load", _empty)),
-    Mutant("the ledger's tail is not applied", (Activator, "restore", _without_tail)),
+    Mutant("the ledger's tail is not applied", (ownership, "restore_partitions", _without_tail)),
     Mutant("a snapshot is ahead of the ledger", (Snapshotter, "_durable", _nothing)),
     Mutant("a deposed owner writes snapshots", (MemorySnapshots, "save", _unfenced)),
     Mutant("the courier forgets its cursor", (Courier, "_find_cursors", _skip_to_now)),

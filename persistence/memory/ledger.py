@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from engine.commands import StockKey
 from engine.entries import EFFECTS, Entry, Kind
 from persistence.memory.database import MemoryDatabase
-from persistence.ports import SUMMED_MAX, LotSum
+from persistence.ports import SUMMED_MAX, LotBalance, LotSum
 
 Place = tuple[str, str, str, str]
 """(site, sku, location, lot)"""
@@ -81,6 +81,20 @@ class MemoryLedger:
         return [
             entry for _, entry in sorted(last.items(), key=lambda item: (item[0][0] or "", item[0][1] or ""))
         ]
+
+    async def last(self, stocks: Sequence[tuple[int, StockKey, int]], depth: int) -> list[LotBalance]:
+        """See `Ledger.last`."""
+        found: list[LotBalance] = []
+        for partition, stock, until_seq in stocks:
+            of_stock = [
+                entry for entry in self._entries(partition)[:until_seq] if (entry.site, entry.sku) == stock
+            ]
+            newest = {(entry.location or "", entry.lot or ""): entry for entry in of_stock[-depth:]}
+            found += [
+                LotBalance(partition, *stock, *place, entry.seq, entry.on_hand, entry.reserved, entry.held)
+                for place, entry in newest.items()
+            ]
+        return found
 
     async def sums(self, partition: int, after_seq: int, until_seq: int) -> list[LotSum]:
         """See `Ledger.sums`."""

@@ -130,3 +130,14 @@ class MemorySnapshots:
             self._database.write(number, rows)
             tables.snapshot_seq, tables.snapshot_at_ms = seq, at_ms
         return lost
+
+    async def replace(self, head: Head, rows: Rows) -> bool:
+        """See `Snapshots.replace`."""
+        tables = self._database.partitions[head.partition]
+        if tables.epoch != head.epoch:
+            return False
+        for table in (tables.lots, tables.reservations, tables.lines):
+            table.clear()
+        self._database.write(head.partition, rows)
+        tables.snapshot_seq, tables.snapshot_at_ms = head.seq, head.at_ms
+        return True

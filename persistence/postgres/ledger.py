@@ -18,7 +18,7 @@ import asyncpg
 
 from engine.commands import StockKey
 from engine.entries import Entry, Kind
-from persistence.ports import KeysTaken, LotSum, OutcomeUnknown, PartitionsLost, Unavailable
+from persistence.ports import KeysTaken, LotBalance, LotSum, OutcomeUnknown, PartitionsLost, Unavailable
 from persistence.postgres.faults import LOST, is_ours, is_rolled_back, repeatable
 from persistence.postgres.sessions import Connection, Sessions
 from persistence.postgres.sums import read_sums
@@ -59,6 +59,19 @@ CROSS JOIN LATERAL (
 """The entry that settled each tentative share: confirmed, given back, or expired, whichever came first."""
 IN_ORDER = "SET LOCAL enable_sort = off"
 """Has the index walked in order up to the first that fits; else all that follow may be read and sorted."""
+
+_LAST = """\
+SELECT DISTINCT ON (partition, site, sku, location, lot)
+       partition, site, sku, location, lot, seq, on_hand, reserved, held
+FROM unnest($1::int[], $2::text[], $3::text[], $4::bigint[]) AS wanted (number, of_site, of_sku, until_seq)
+CROSS JOIN LATERAL (
+    SELECT partition, site, sku, location, lot, seq, on_hand, reserved, held FROM ledger
+    WHERE partition = number AND hashtext(sku) = hashtext(of_sku) AND site = of_site AND sku = of_sku
+    AND seq <= until_seq
+    ORDER BY seq DESC LIMIT $5
+) AS newest
+ORDER BY partition, site, sku, location, lot, seq DESC
+"""
 
 _OF_STOCK = "partition = $1 AND hashtext(sku) = hashtext($3) AND site = $2 AND sku = $3"
 
@@ -212,6 +225,19 @@ class PostgresLedger:
             until_seq,
             distinct="DISTINCT ON (location, lot)",
         )
+
+    async def last(self, stocks: Sequence[tuple[int, StockKey, int]], depth: int) -> list[LotBalance]:
+        """See `Ledger.last`."""
+        async with self._sessions.session() as connection:
+            rows = await connection.fetch(
+                _LAST,
+                [partition for partition, _, _ in stocks],
+                [site for _, (site, _), _ in stocks],
+                [sku for _, (_, sku), _ in stocks],
+                [until_seq for _, _, until_seq in stocks],
+                depth,
+            )
+        return list(map(LotBalance._make, rows))
 
     async def sums(self, partition: int, after_seq: int, until_seq: int) -> list[LotSum]:
         """See `Ledger.sums`."""

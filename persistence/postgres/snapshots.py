@@ -86,6 +86,26 @@ class PostgresSnapshots:
             )
         return lost
 
+    async def replace(self, head: Head, rows: Rows) -> bool:
+        """See `Snapshots.replace`."""
+        number = head.partition
+        async with self._sessions.session() as connection, connection.transaction():
+            epoch = await connection.fetchval(
+                "SELECT epoch FROM partition WHERE number = $1 FOR NO KEY UPDATE", number
+            )
+            if epoch != head.epoch:
+                return False
+            for table in ("stock_lot", "reservation", "reservation_line"):
+                await connection.execute(f"DELETE FROM {table} WHERE partition = $1", number)  # noqa: S608
+            await write_rows(connection, rows, {number: 0})
+            await connection.execute(
+                "UPDATE partition SET snapshot_seq = $2, snapshot_at_ms = $3 WHERE number = $1",
+                number,
+                head.seq,
+                head.at_ms,
+            )
+        return True
+
 
 def _without(rows: Rows, lost: frozenset[int]) -> Rows:
     return Rows(

@@ -13,6 +13,7 @@ from persistence.memory import (
     MemoryReadModel,
     MemorySnapshots,
     MemoryStreams,
+    MemorySurvey,
 )
 from persistence.nats.streams import NatsStreams
 from persistence.ports import Cursors, Directory, Ledger, ReadModel, Snapshots, Streams
@@ -22,8 +23,10 @@ from persistence.postgres import (
     PostgresLedger,
     PostgresReadModel,
     PostgresSnapshots,
+    PostgresSurvey,
     Sessions,
 )
+from persistence.survey import Survey
 from tests.conftest import PARTITIONS
 from tests.contract.keeper import Keeper
 
@@ -39,6 +42,7 @@ class Storage:
     directory: Directory
     read_model: ReadModel
     cursors: Cursors
+    survey: Survey
 
 
 @pytest.fixture(params=["memory", "postgres"])
@@ -52,6 +56,7 @@ async def storage(request: pytest.FixtureRequest) -> AsyncIterator[Storage]:
             MemoryDirectory(database),
             MemoryReadModel(database),
             MemoryCursors(database),
+            MemorySurvey(database),
         )
         return
     url = request.getfixturevalue("postgres_url")
@@ -64,6 +69,7 @@ async def storage(request: pytest.FixtureRequest) -> AsyncIterator[Storage]:
         PostgresDirectory(sessions),
         PostgresReadModel(sessions),
         PostgresCursors(sessions),
+        PostgresSurvey(sessions),
     )
     for closable in (ledger, other_ledger, sessions, other_sessions):
         await closable.close()

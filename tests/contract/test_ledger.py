@@ -6,7 +6,7 @@ import pytest
 
 from engine.entries import Entry
 from persistence.models import KINDS_WITHOUT_STOCK
-from persistence.ports import KeysTaken, Ledger, PartitionsLost
+from persistence.ports import KeysTaken, Ledger, LotBalance, PartitionsLost
 from tests.contract.conftest import Storage
 from tests.contract.keeper import NOON_MS, received
 
@@ -258,3 +258,34 @@ async def test_reads_and_appends_go_on_side_by_side(ledger: Ledger) -> None:
 
     await asyncio.gather(append(), read(), read())
     assert await ledger.head(2) == (50, NOON_MS + 50)
+
+
+async def test_the_last_entry_of_each_lot_is_found_stock_by_stock(ledger: Ledger) -> None:
+    await ledger.append(
+        [
+            received(1, 1, on_hand=1),
+            received(1, 2, on_hand=2),
+            received(1, 3, on_hand=1, location="B-2"),
+            received(1, 4, on_hand=1, lot="L1"),
+            received(1, 5, sku="jam", on_hand=7, quantity=7),
+            received(1, 6, on_hand=3),
+            received(2, 1, on_hand=9, quantity=9),
+        ]
+    )
+    tea, jam = ("LDN", "tea"), ("LDN", "jam")
+    found = await ledger.last([(1, tea, 5), (1, jam, 6), (1, ("PAR", "tea"), 6)], 100)
+    assert sorted(found) == [
+        LotBalance(1, "LDN", "jam", "A-1", "", 5, 7, 0, 0),
+        LotBalance(1, "LDN", "tea", "A-1", "", 2, 2, 0, 0),
+        LotBalance(1, "LDN", "tea", "A-1", "L1", 4, 1, 0, 0),
+        LotBalance(1, "LDN", "tea", "B-2", "", 3, 1, 0, 0),
+    ]
+    assert await ledger.last([], 100) == []
+
+
+async def test_the_last_entries_are_looked_for_among_the_newest_alone(ledger: Ledger) -> None:
+    await ledger.append([received(1, 1, on_hand=1, location="B-2")])
+    await ledger.append([received(1, seq, on_hand=seq) for seq in range(2, 9)])
+    tea = ("LDN", "tea")
+    assert [lot.location for lot in await ledger.last([(1, tea, 8)], 7)] == ["A-1"]
+    assert sorted(lot.location for lot in await ledger.last([(1, tea, 8)], 8)) == ["A-1", "B-2"]

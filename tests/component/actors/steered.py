@@ -9,7 +9,7 @@ from engine.commands import StockKey
 from engine.entries import Entry
 from engine.images import LotRow, Rows
 from persistence.memory import MemoryDatabase, MemoryLedger, MemorySnapshots, MemoryStreams
-from persistence.ports import Message, OutcomeUnknown, Recovery, Unavailable
+from persistence.ports import Head, Message, OutcomeUnknown, Recovery, Unavailable
 
 
 class Gate:
@@ -130,6 +130,11 @@ class SteeredSnapshots(MemorySnapshots):
         await self.save_gate.passed()
         self._fail("save")
         return await super().save(epochs, rows)
+
+    async def replace(self, head: Head, rows: Rows) -> bool:
+        """See `Snapshots.replace`."""
+        self._fail("replace")
+        return await super().replace(head, rows)
 
     def _fail(self, name: str) -> None:
         if name in self.failing:

@@ -174,10 +174,11 @@ async def test_a_host_audits_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("actors.auditor._ROUND_S", 0.01)
     async with world() as w:
         await fill(w)
+        gauges = w.hosts[0].host.gauges
         lot_of(w, "JAM").on_hand += 1
-        await until(lambda: w.hosts[0].host.gauges.drift == 1)
-        lot_of(w, "JAM").on_hand -= 1
-        await until(lambda: w.hosts[0].host.gauges.drift == 0)
+        await until(lambda: gauges.rebuilds == 1)
+        await until(lambda: gauges.drift == 0)
+        assert (await w.stock("JAM"))[0] == 6
 
 
 async def test_it_rests_in_proportion_to_its_work_and_longer_on_a_busy_host() -> None:

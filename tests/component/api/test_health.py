@@ -30,6 +30,32 @@ async def test_it_is_not_ready_while_a_partition_has_no_owner(world: World) -> N
     assert (await world.get("/readyz", token=None)).status == 503
 
 
+async def test_it_is_ready_for_the_others_while_a_partition_is_refused(world: World) -> None:
+    world.gateway.described[0] |= {"ready": 3, "refused": [[2, 12, "it is missing"]]}
+    ready = await world.get("/readyz", token=None)
+    assert (ready.status, ready.body["partitions"]) == (200, 3)
+    status = (await world.get("/v1/status")).body
+    assert status["partitions_refused"] == [{"partition": 2, "seq": 12, "why": "it is missing"}]
+    metrics = (await world.get("/metrics")).raw.decode()
+    assert 'binkeeper_partitions_refused{host="host-0"} 1.0' in metrics
+
+
+async def test_status_and_metrics_tell_when_everything_was_compared(world: World) -> None:
+    (host,) = world.gateway.described
+    assert (await world.get("/v1/status")).body["audit_age_s"] is None
+    assert "binkeeper_audit_age_seconds{" not in (await world.get("/metrics")).raw.decode()
+    host["audit_age_s"] = 41.44
+    host["metrics"]["rebuilds"] = 2
+    world.gateway.described.append({"host": "standby", "partitions": 0, "ready": 0})
+    status = (await world.get("/v1/status")).body
+    assert (status["audit_age_s"], status["rebuilds"]) == (41.4, 2)
+    metrics = (await world.get("/metrics")).raw.decode()
+    assert 'binkeeper_audit_age_seconds{host="host-0"} 41.44' in metrics
+    assert 'binkeeper_rebuilds_total{host="host-0"} 2.0' in metrics
+    world.gateway.described.append({"host": "host-2", "partitions": 2, "ready": 2})
+    assert (await world.get("/v1/status")).body["audit_age_s"] is None
+
+
 async def test_it_is_not_ready_without_its_hosts_or_its_database(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from actors.outcomes import OutcomeUnknown, Overloaded, Unavailable
+from actors.outcomes import LedgerRefused, OutcomeUnknown, Overloaded, Unavailable
 from api.problems import MEANINGS, Code, Problem, problem_of_refusal
 from engine.refusals import Refusal, refused
 from persistence.ports import Fault
@@ -17,6 +17,7 @@ LINE = {"site": "berlin", "sku": "apple", "quantity": 1}
         (Overloaded(1500), 429, "overloaded", "2"),
         (Overloaded(10), 429, "overloaded", "1"),
         (Unavailable("x"), 503, "unavailable", "1"),
+        (LedgerRefused("x"), 503, "unavailable", "60"),
         (OutcomeUnknown("x"), 504, "outcome_unknown", None),
     ],
 )
@@ -36,6 +37,15 @@ async def test_a_fault_says_whether_something_happened_and_when_to_try_again(
     assert [(result["status"], result["code"]) for result in batch.body["results"]] == [
         (status, code), (422, "missing_field"),
     ]  # fmt: skip
+
+
+async def test_a_ledger_that_is_refused_is_named_to_callers(world: World) -> None:
+    where = "Partition 7 is not served: its ledger does not hold at entry 12: it is missing."
+    world.gateway.fault = LedgerRefused(where)
+    reply = await world.get("/v1/stock/berlin/apple")
+    assert reply.body["detail"] == f"{where} Nothing happened."
+    world.gateway.fault = Unavailable("password is swordfish")
+    assert "swordfish" not in (await world.get("/v1/stock/berlin/apple")).body["detail"]
 
 
 async def test_an_error_of_ours_is_told_without_its_details(

@@ -34,7 +34,7 @@ def running_home(folder: Path) -> Home:
 
 def test_the_commands_are_those_of_the_manual() -> None:
     shown = runner.invoke(app, ["--help"]).output
-    for command in ("up", "status", "replay", "token"):
+    for command in ("up", "status", "replay", "token", "verify"):
         assert f" {command} " in shown
 
 
@@ -107,7 +107,15 @@ def test_status_adds_what_the_api_tells(tmp_path: Path) -> None:
     def answer(request: httpx.Request) -> httpx.Response:
         assert request.headers["Authorization"] == "Bearer secret"
         return httpx.Response(
-            200, json={"hosts": [{"host": "h1", "partitions": [0, 1, 2]}], "courier_lag": 5, "drift": 0}
+            200,
+            json={
+                "hosts": [{"host": "h1", "partitions": [0, 1, 2]}],
+                "courier_lag": 5,
+                "drift": 0,
+                "audit_age_s": 41.4,
+                "rebuilds": 1,
+                "partitions_refused": [{"partition": 7, "seq": 12, "why": "[it] is gone"}],
+            },
         )
 
     report = status(Settings.read(home=tmp_path), transport=httpx.MockTransport(answer))
@@ -117,6 +125,9 @@ def test_status_adds_what_the_api_tells(tmp_path: Path) -> None:
         show(report, console)
     shown = capture.get()
     assert "courier lag" in shown
+    assert "last audit         41 s ago" in shown
+    assert "partition 7 is not served: its ledger does not hold at entry 12" in shown
+    assert "[it] is gone" in shown
     assert "h1" in shown
     assert "secret" not in shown
 

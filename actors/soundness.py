@@ -1,0 +1,94 @@
+"""Whether a stock that came from a snapshot is what the ledger says: looked at before it is first used.
+
+A snapshot that lost or changed a row would otherwise go on into new entries, and the ledger would be wrong
+for ever. Of each lot that the stock's newest `DEPTH` entries touch, the last one is held against memory; lots
+that rest longer are held against the entry that their row names. What memory lacks and no newest entry
+touches is left to the auditor.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+
+from engine.entries import Entry
+from engine.state import Lot, Reservation, Stock
+from persistence.ports import LotBalance
+
+DEPTH = 200
+"""Entries of a stock that are looked at: 0.5 ms of a database's time at most, 0.03 ms for one with eight."""
+
+Place = tuple[str, str]
+"""(location, lot)"""
+
+
+class Look:
+    """One look at one stock."""
+
+    def __init__(self, stock: Stock, last: Iterable[LotBalance]) -> None:
+        self.stock = stock
+        self.why = ""
+        """What is wrong; empty where nothing is."""
+        self._lots: dict[Place, Lot] = {
+            (bin_.location, lot.code): lot for bin_ in stock.bins.values() for lot in bin_.lots
+        }
+        self._compare_with_itself()
+        for balance in last:
+            self._compare(balance)
+
+    @property
+    def unseen(self) -> list[int]:
+        """The entries of which memory has lots that were not looked at yet."""
+        return [lot.seq for lot in self._lots.values()]
+
+    def look_at(self, entries: Iterable[Entry]) -> None:
+        """Compare the lots that were not looked at with the entries that they claim to be of."""
+        by_seq = {entry.seq: entry for entry in entries}
+        for (location, code), lot in self._lots.items():
+            entry = by_seq.get(lot.seq)
+            key = (self.stock.site, self.stock.sku, location, code)
+            if entry is None or entry[7:11] != key:
+                self._wrong(location, code, f"has no entry {lot.seq}")
+            elif entry[12:15] != (lot.on_hand, lot.reserved, lot.held):
+                self._wrong(location, code, f"is not as entry {lot.seq} left it")
+
+    def _compare(self, last: LotBalance) -> None:
+        lot = self._lots.pop((last.location, last.lot), None)
+        if lot is None:
+            self._wrong(last.location, last.lot, f"is missing, and entry {last.seq} has changed it")
+        elif lot.seq != last.seq:
+            self._wrong(
+                last.location, last.lot, f"is of entry {lot.seq}, and entry {last.seq} has changed it"
+            )
+        elif (lot.on_hand, lot.reserved, lot.held) != (last.on_hand, last.reserved, last.held):
+            self._wrong(last.location, last.lot, f"is not as entry {last.seq} left it")
+
+    def _compare_with_itself(self) -> None:
+        """Reserved units are what open reservations hold, held units have their reasons."""
+        promised: Counter[Place] = Counter()
+        site, sku = self.stock.site, self.stock.sku
+        for reservation in (self.stock.reservations or {}).values():
+            if not is_whole(reservation):
+                self._tell(f"reservation {reservation.number} is not what its lines hold")
+            for line in reservation.lines:
+                if line.sku == sku and line.site == site:
+                    for allocation in line.allocations:
+                        promised[allocation.location, allocation.lot] += allocation.open
+        for place, lot in self._lots.items():
+            if promised.pop(place, 0) != lot.reserved:
+                self._wrong(*place, "has other units reserved than open reservations hold")
+            if sum((lot.holds or {}).values()) != lot.held:
+                self._wrong(*place, "has other units held than its reasons say")
+        for place in +promised:
+            self._wrong(*place, "is missing, and reservations hold units of it")
+
+    def _wrong(self, location: str, code: str, what: str) -> None:
+        lot = f" lot {code}" if code else ""
+        self._tell(f"{self.stock.site}/{self.stock.sku} at {location}{lot} {what}")
+
+    def _tell(self, why: str) -> None:
+        self.why = self.why or why
+
+
+def is_whole(reservation: Reservation) -> bool:
+    """Whether a reservation holds what its lines hold."""
+    held = sum(allocation.open for line in reservation.lines for allocation in line.allocations)
+    return held == reservation.open and bool(reservation.lines or reservation.attempt)

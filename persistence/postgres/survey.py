@@ -1,0 +1,120 @@
+"""A whole database on Postgres, as of one instant: one read-only transaction, read by cursors."""
+
+# ruff: noqa: S608 - statements are put together from our own columns' names; values travel as parameters
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+from engine.entries import Entry
+from engine.images import LineRow, LotRow, ReservationRow
+from persistence.ports import UnsafeDatabase
+from persistence.postgres.ledger import COLUMNS
+from persistence.postgres.rows import LINE_COLUMNS, LOT_COLUMNS, RESERVATION_COLUMNS
+from persistence.postgres.sessions import Connection, Sessions
+from persistence.survey import STRETCH, Record, RepeatedKey, View
+
+_Row = TypeVar("_Row")
+
+_READ_S_MAX = 24 * 3600.0
+"""Reading a large database takes long, and nobody waits for it."""
+
+_RECORDS = """\
+SELECT number, epoch, snapshot_seq, coalesce(courier_cursor.seq, 0)
+FROM partition LEFT JOIN courier_cursor ON courier_cursor.partition = number
+ORDER BY number
+"""
+_ABOUT = """\
+SELECT coalesce(sum(last.seq), 0)::bigint FROM partition
+CROSS JOIN LATERAL (
+    SELECT seq FROM ledger WHERE ledger.partition = number ORDER BY seq DESC LIMIT 1
+) AS last
+"""
+_REPEATED = """\
+SELECT key, array_agg(partition ORDER BY partition, seq), array_agg(seq ORDER BY partition, seq)
+FROM ledger WHERE key IS NOT NULL GROUP BY key HAVING count(*) > 1 ORDER BY key LIMIT $1
+"""
+_WITHOUT_INDEXES = """\
+SET LOCAL enable_indexscan = off; SET LOCAL enable_indexonlyscan = off; SET LOCAL enable_bitmapscan = off
+"""
+_WITH_INDEXES = """\
+SET LOCAL enable_indexscan = on; SET LOCAL enable_indexonlyscan = on; SET LOCAL enable_bitmapscan = on
+"""
+
+
+class PostgresSurvey:
+    """Looks at a database, whoever else works on it."""
+
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
+
+    @asynccontextmanager
+    async def view(self) -> AsyncIterator[View]:
+        """See `Survey.view`. Raises UnsafeDatabase where there is no ledger."""
+        async with self._sessions.view() as connection:
+            await connection.execute("SET LOCAL statement_timeout = 0")
+            if await connection.fetchval("SELECT to_regclass('ledger') IS NULL"):
+                raise UnsafeDatabase("the database has no ledger")
+            yield _PostgresView(connection)
+
+    async def others_at_work(self) -> list[str]:
+        """Return the names of other Binkeeper sessions with the database: somebody may own partitions."""
+        async with self._sessions.session() as connection:
+            rows = await connection.fetch(
+                "SELECT DISTINCT application_name FROM pg_stat_activity WHERE datname = current_database()"
+                " AND application_name LIKE 'binkeeper:%'"
+                " AND application_name <> current_setting('application_name') ORDER BY 1"
+            )
+        return [row[0] for row in rows]
+
+
+class _PostgresView:
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def records(self) -> list[Record]:
+        """See `View.records`."""
+        return list(map(Record._make, await self._connection.fetch(_RECORDS)))
+
+    async def entries_about(self) -> int:
+        """See `View.entries_about`."""
+        return int(await self._connection.fetchval(_ABOUT))
+
+    async def entries(self, partition: int) -> AsyncIterator[list[Entry]]:
+        """See `View.entries`."""
+        query = f"SELECT {COLUMNS} FROM ledger WHERE partition = $1 ORDER BY seq"
+        async for stretch in self._stretches(query, partition, Entry._make):
+            yield stretch
+
+    async def lots(self, partition: int) -> AsyncIterator[list[LotRow]]:
+        """See `View.lots`."""
+        query = f"SELECT {LOT_COLUMNS} FROM stock_lot WHERE partition = $1"
+        async for stretch in self._stretches(query, partition, LotRow._make):
+            yield stretch
+
+    async def reservations(self, partition: int) -> AsyncIterator[list[ReservationRow]]:
+        """See `View.reservations`."""
+        query = f"SELECT {RESERVATION_COLUMNS} FROM reservation WHERE partition = $1"
+        async for stretch in self._stretches(query, partition, ReservationRow._make):
+            yield stretch
+
+    async def lines(self, partition: int) -> AsyncIterator[list[LineRow]]:
+        """See `View.lines`."""
+        query = f"SELECT {LINE_COLUMNS} FROM reservation_line WHERE partition = $1"
+        async for stretch in self._stretches(query, partition, LineRow._make):
+            yield stretch
+
+    async def repeated_keys(self, limit: int) -> list[RepeatedKey]:
+        """See `View.repeated_keys`."""
+        # An index that is broken would say of itself that all is well.
+        await self._connection.execute(_WITHOUT_INDEXES)
+        rows = await self._connection.fetch(_REPEATED, limit, timeout=_READ_S_MAX)
+        await self._connection.execute(_WITH_INDEXES)
+        return [RepeatedKey(row[0], tuple(zip(row[1], row[2], strict=True))) for row in rows]
+
+    async def _stretches(
+        self, query: str, partition: int, make: Callable[[Any], _Row]
+    ) -> AsyncIterator[list[_Row]]:
+        cursor = await self._connection.cursor(query, partition, timeout=_READ_S_MAX)
+        while rows := await cursor.fetch(STRETCH, timeout=_READ_S_MAX):
+            yield list(map(make, rows))

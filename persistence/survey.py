@@ -1,0 +1,66 @@
+"""What somebody needs who looks at a whole database from outside: all that is stored, as of one instant.
+
+Hosts never use it. It reads; what is found wrong is mended through `Snapshots.replace` or not at all.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from typing import NamedTuple, Protocol
+
+from engine.entries import Entry
+from engine.images import LineRow, LotRow, ReservationRow
+
+STRETCH = 5_000
+"""Rows that are in memory at once: 5 MB."""
+
+
+class Record(NamedTuple):
+    """A partition as its own row tells it."""
+
+    partition: int
+    epoch: int
+    """Of the last claim; 0 when it was never claimed."""
+    snapshot_seq: int
+    """The snapshot's rows include every entry up to this one."""
+    cursor: int
+    """Up to which entry it is broadcast."""
+
+
+class RepeatedKey(NamedTuple):
+    """A command's key that several entries carry."""
+
+    key: str
+    places: tuple[tuple[int, int], ...]
+    """(partition, seq) of each, in order."""
+
+
+class View(Protocol):
+    """A database at one instant. Every method may raise Unavailable."""
+
+    async def records(self) -> list[Record]:
+        """Return every partition, by number."""
+
+    async def entries_about(self) -> int:
+        """Return about how many entries there are: the sum of the partitions' last sequence numbers."""
+
+    def entries(self, partition: int) -> AsyncIterator[list[Entry]]:
+        """Return all entries of a partition, by sequence number, `STRETCH` at a time."""
+
+    def lots(self, partition: int) -> AsyncIterator[list[LotRow]]:
+        """Return all rows of a partition's lots, in no particular order, `STRETCH` at a time."""
+
+    def reservations(self, partition: int) -> AsyncIterator[list[ReservationRow]]:
+        """Return all rows of a partition's reservations, likewise."""
+
+    def lines(self, partition: int) -> AsyncIterator[list[LineRow]]:
+        """Return all rows of a partition's lines, likewise."""
+
+    async def repeated_keys(self, limit: int) -> list[RepeatedKey]:
+        """Return keys that more than one entry carries, by key. Looks at the rows, not at the index."""
+
+
+class Survey(Protocol):
+    """Opens views."""
+
+    def view(self) -> AbstractAsyncContextManager[View]:
+        """Open a view of this instant. Raises Unavailable."""

@@ -1,0 +1,80 @@
+"""A world with stock of every sort, and what may be done to its tables behind everybody's back."""
+
+from collections.abc import Callable
+from typing import Any
+
+from engine.commands import HoldStock, PickStock, ReserveLine
+from persistence.memory.database import PartitionTables
+from tests.component.actors.world import World, number_of, view_of
+
+
+async def fill(w: World) -> None:
+    """Leave stock, open and resolved reservations over one and several partitions, and a written snapshot."""
+    for sku in ("TEA", "JAM", "RUM"):
+        await w.receive(sku, 20)
+        await w.receive(sku, 5, "B", lot="L1")
+    view_of(await w.reserve("TEA", 3, ttl_s=60))
+    done = view_of(await w.reserve("TEA", 4))
+    await w.reservations.pick(
+        done["id"], quantity=None, sku=None, location=None, lot=None, short_reason=None, key=w.key()
+    )
+    lines = tuple(ReserveLine("LON", sku, 2, index=index) for index, sku in enumerate(("TEA", "JAM", "RUM")))
+    view_of(await w.reservations.reserve(lines, ttl_s=60, reference=None, partial=False, key=w.key()))
+    view_of(await w.ask(HoldStock("LON", "JAM", "A", 2, None, "damage")))
+    await w.hosts[0].snapshotter.flush()
+    view_of(await w.ask(PickStock("LON", "JAM", 1)))
+
+
+def tables_of(w: World, sku: str) -> PartitionTables:
+    return w.database.partitions[number_of(sku)]
+
+
+def rewrite(tables: PartitionTables, of_kind: str, /, **changes: Any) -> int:
+    """Change the first entry of a kind behind everybody's back; return its sequence number."""
+    index = next(i for i, entry in enumerate(tables.ledger) if entry.kind == of_kind)
+    tables.ledger[index] = tables.ledger[index]._replace(**changes)
+    return index + 1
+
+
+Harm = Callable[[PartitionTables], object]
+
+
+def wrong_units(tables: PartitionTables) -> None:
+    lots = tables.lots["LON", "TEA"]
+    lots["A", ""] = lots["A", ""]._replace(on_hand=99)
+
+
+def wrong_hold(tables: PartitionTables) -> None:
+    lots = tables.lots["LON", "TEA"]
+    lots["A", ""] = lots["A", ""]._replace(holds='{"ghost": 1}')
+
+
+def ghost_lot(tables: PartitionTables) -> None:
+    lots = tables.lots["LON", "TEA"]
+    lots["Z", ""] = lots["A", ""]._replace(location="Z")
+
+
+def wrong_reservation(tables: PartitionTables) -> None:
+    number, row = next(iter(tables.reservations.items()))
+    tables.reservations[number] = row._replace(expires_at_ms=1)
+
+
+def wrong_line(tables: PartitionTables) -> None:
+    lines = next(iter(tables.lines.values()))
+    index, row = next(iter(lines.items()))
+    lines[index] = row._replace(allocations="[]")
+
+
+def truncated(tables: PartitionTables) -> None:
+    tables.lots.clear()
+    tables.reservations.clear()
+    tables.lines.clear()
+
+
+HARM: list[Harm] = [
+    wrong_units, wrong_hold, ghost_lot, wrong_reservation, wrong_line, truncated,
+    lambda tables: tables.lots["LON", "TEA"].pop(("B", "L1")),
+    lambda tables: tables.lots.pop(("LON", "TEA")),
+    lambda tables: tables.reservations.popitem(),
+    lambda tables: tables.lines.popitem(),
+]  # fmt: skip

@@ -1,0 +1,182 @@
+"""A ledger with a gap or a changed row is refused: its partition is not served, and the place is named."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import structlog
+
+from actors.outcomes import LedgerRefused
+from actors.running_host import RunningHost
+from engine.commands import ReceiveStock
+from persistence.memory.database import PartitionTables
+from tests.component.actors.harm import fill, rewrite, tables_of, truncated
+from tests.component.actors.world import PARTITIONS, World, number_of, until, view_of, world
+
+Break = Callable[[PartitionTables], int]
+"""Changes a ledger; returns the sequence number that must be named."""
+
+
+def changed(of_kind: str, /, **changes: Any) -> Break:
+    return lambda tables: rewrite(tables, of_kind, **changes)
+
+
+def without_an_entry(tables: PartitionTables) -> int:
+    """A list has no gaps: the next entry stands in its place. `tests/integration` has a real gap."""
+    tables.ledger[2] = tables.ledger[3]
+    return 3
+
+
+def twice(tables: PartitionTables) -> int:
+    tables.ledger[3] = tables.ledger[2]
+    return 4
+
+
+BROKEN: list[Break] = [
+    without_an_entry,
+    twice,
+    changed("stock_received", on_hand=21),
+    changed("stock_received", quantity=21),
+    changed("stock_reserved", reserved=2),
+    changed("stock_reserved", line=None),
+    changed("stock_reserved", kind="stock_invented"),
+    changed("stock_reserved", detail="{"),
+    changed("stock_reserved", detail="[]"),
+    changed("stock_picked", reservation=4_000),
+    changed("stock_received", lot=None),
+]
+
+
+async def taken_over(w: World, break_: Break, *, written: bool) -> tuple[RunningHost, int]:
+    """Break the ledger of a partition while nobody owns it, and have it taken over."""
+    if written:
+        await w.hosts[0].snapshotter.flush()
+    await w.kill(w.hosts[0])
+    seq = break_(tables_of(w, "TEA"))
+    return await w.host("second"), seq
+
+
+async def filled(w: World) -> None:
+    await fill(w)
+    for tables in w.database.partitions:  # The snapshot was written on the way: everything is tail now.
+        truncated(tables)
+        tables.snapshot_seq = 0
+
+
+@pytest.mark.parametrize("break_", BROKEN)
+async def test_a_partition_whose_tail_does_not_follow_is_not_served_and_others_are(break_: Break) -> None:
+    async with world() as w:
+        await filled(w)
+        with structlog.testing.capture_logs() as logs:
+            second, seq = await taken_over(w, break_, written=False)
+            number = number_of("TEA")
+            await until(lambda: number in second.host.refused)
+        with pytest.raises(LedgerRefused, match=f"Partition {number} is not served.*entry {seq}:"):
+            await w.stock("TEA")
+        with pytest.raises(LedgerRefused):
+            await w.receive("TEA", 1)
+        assert await w.stock("JAM") == (24, 2)
+        assert (await w.receive("JAM", 1))["on_hand"] == 20
+        (told,) = [log for log in logs if log["event"] == "ledger_refused"]
+        assert (told["partition"], told["seq"], told["log_level"]) == (number, seq, "critical")
+        assert told["why"]
+
+
+async def test_nothing_is_written_to_it_and_its_supervisor_need_not_give_it_again() -> None:
+    async with world() as w:
+        await filled(w)
+        second, seq = await taken_over(w, changed("stock_received", on_hand=21), written=False)
+        number = number_of("TEA")
+        await until(lambda: number in second.host.refused)
+        before = list(tables_of(w, "TEA").ledger)
+        for _ in range(3):
+            with pytest.raises(LedgerRefused):
+                await w.gateway.submit(number, ReceiveStock("LON", "TEA", "A", 1), "again")
+        assert tables_of(w, "TEA").ledger == before
+        assert await second._owned(None) == list(range(PARTITIONS))
+        assert await second._ping(None) == PARTITIONS
+        (described,) = await w.gateway.hosts()
+        assert [refused[:2] for refused in described["refused"]] == [[number, seq]]
+        assert (described["partitions"], described["ready"]) == (PARTITIONS - 1, PARTITIONS - 1)
+
+
+async def test_callers_that_wait_when_it_is_refused_are_told() -> None:
+    async with world() as w:
+        await filled(w)
+        await w.kill(w.hosts[0])
+        seq = changed("stock_received", on_hand=21)(tables_of(w, "TEA"))
+        second = w.build("second")
+        await second.start("127.0.0.1")
+        with w.snapshots[-1].recover_gate.held():
+            second.host.spawn(second.take(list(range(PARTITIONS))))
+            await until(lambda: w.snapshots[-1].recover_gate.waiting == 1)
+            asked = asyncio.ensure_future(w.reserve("TEA", 1))
+            await until(lambda: second.host.in_flight == 1)
+        with pytest.raises(LedgerRefused, match=f"entry {seq}"):
+            await asked
+        assert second.host.in_flight == 0
+
+
+async def test_a_ledger_that_lost_its_end_is_refused_rather_than_go_on_without_what_was_acknowledged() -> (
+    None
+):
+    async with world() as w:
+        await fill(w)
+
+        def cut(tables: PartitionTables) -> int:
+            del tables.ledger[-2:]
+            return len(tables.ledger) + 1
+
+        second, seq = await taken_over(w, cut, written=True)
+        with pytest.raises(LedgerRefused, match=f"entry {seq}.*the snapshot has seen entry {seq + 1}"):
+            await w.stock("TEA")
+        assert await w.stock("JAM") == (24, 2)
+        assert second.host.gauges.rebuilds == 0
+
+
+async def test_a_snapshot_is_not_rebuilt_from_a_broken_ledger_and_stays_as_it_was() -> None:
+    async with world() as w:
+        await fill(w)
+        rows = dict(tables_of(w, "TEA").lots)
+
+        def both(tables: PartitionTables) -> int:
+            tables.lots["LON", "TEA"].pop(("B", "L1"))
+            return rewrite(tables, "stock_received", on_hand=21)
+
+        second, seq = await taken_over(w, both, written=True)
+        with pytest.raises(LedgerRefused, match=f"entry {seq}"):
+            await w.stock("TEA")
+        assert dict(tables_of(w, "TEA").lots) == rows
+        assert second.host.gauges.rebuilds == 0
+
+
+async def test_once_a_person_has_mended_it_the_next_owner_serves_it_and_callers_find_it() -> None:
+    async with world() as w:
+        await filled(w)
+        before = list(tables_of(w, "TEA").ledger)
+        second, _ = await taken_over(w, changed("stock_received", on_hand=21), written=False)
+        await until(lambda: number_of("TEA") in second.host.refused)
+        with pytest.raises(LedgerRefused):
+            await w.stock("TEA")
+        tables_of(w, "TEA").ledger[: len(before)] = before
+        third = await w.host("third")
+        assert await w.stock("TEA") == (21, 5)
+        assert third.host.refused == {}
+        view_of(await w.reserve("TEA", 1))
+        again = await w.host("fourth")
+        assert await w.stock("TEA") == (21, 6)
+        assert again.host.refused == {}
+
+
+async def test_the_same_host_serves_it_when_it_is_given_it_again() -> None:
+    async with world() as w:
+        await filled(w)
+        before = list(tables_of(w, "TEA").ledger)
+        second, _ = await taken_over(w, changed("stock_received", on_hand=21), written=False)
+        number = number_of("TEA")
+        await until(lambda: number in second.host.refused)
+        tables_of(w, "TEA").ledger[: len(before)] = before
+        await second.take([number])
+        assert await w.stock("TEA") == (21, 5)
+        assert second.host.refused == {}

@@ -1,0 +1,170 @@
+"""A host on a real Postgres whose tables somebody has changed: it rebuilds snapshots and refuses ledgers."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from typer.testing import CliRunner
+
+from actors.gateway import LaneGateway
+from actors.host import Host, HostOptions
+from actors.outcomes import Answered, LedgerRefused
+from actors.queries import ReadStock
+from actors.running_host import RunningHost
+from binkeeper.cli import app
+from engine.commands import PickReservation, ReceiveStock, ReserveLine, ReserveStock
+from engine.partitioning import partition_of, reservation_address
+from persistence.memory import MemoryStreams
+from persistence.postgres import (
+    PostgresCursors,
+    PostgresDirectory,
+    PostgresLedger,
+    PostgresSnapshots,
+    Sessions,
+)
+from tests.conftest import PARTITIONS
+from tests.integration.persistence.filled import execute
+
+NOW_MS = 1_800_000_000_000
+SKUS = [f"SKU-{number}" for number in range(24)]
+
+
+class Served:
+    """A host that owns everything, and a gateway to it."""
+
+    def __init__(self, running: RunningHost, gateway: LaneGateway) -> None:
+        self.host = running.host
+        self.running = running
+        self.gateway = gateway
+
+    async def units(self, sku: str) -> tuple[int, int]:
+        """Return (on hand, reserved) of a SKU."""
+        outcome = await self.gateway.query(partition_of("LDN", sku, PARTITIONS), ReadStock("LDN", sku))
+        assert isinstance(outcome, Answered), outcome
+        return outcome.view["on_hand"], outcome.view["reserved"]
+
+    async def fill(self) -> None:
+        """Give every SKU two bins, an open reservation, and one that is over."""
+        for sku in SKUS:
+            number = partition_of("LDN", sku, PARTITIONS)
+            for location in ("A", "B"):
+                await self.gateway.submit(number, ReceiveStock("LDN", sku, location, 10), f"{sku} {location}")
+            lines = (ReserveLine("LDN", sku, 3),)
+            await self.gateway.submit(number, ReserveStock(lines), f"{sku} kept")
+            outcome = await self.gateway.submit(number, ReserveStock(lines), f"{sku} picked")
+            assert isinstance(outcome, Answered)
+            address = reservation_address(outcome.view["id"])
+            assert address is not None
+            await self.gateway.submit(number, PickReservation(*address[1:]), f"{sku} pick")
+
+
+@asynccontextmanager
+async def served(url: str, name: str) -> AsyncIterator[Served]:
+    sessions = Sessions(url, name, size=6)
+    ledger = await PostgresLedger.open(sessions)
+    host = Host(HostOptions(name), ledger, PostgresSnapshots(sessions), lambda: NOW_MS)
+    directory = PostgresDirectory(sessions)
+    faults: list[BaseException] = []
+    running = RunningHost(
+        host, MemoryStreams(), PostgresCursors(sessions), directory,
+        token="t", partitions=PARTITIONS, on_broken=faults.append,
+    )  # fmt: skip
+    await running.start("127.0.0.1")
+    gateway = LaneGateway(directory, "t", PARTITIONS, timeout_s=30.0)
+    try:
+        await running.take(list(range(PARTITIONS)))
+        yield Served(running, gateway)
+        assert faults == []
+    finally:
+        await gateway.close()
+        await running.stop()
+        await ledger.close()
+        await sessions.close()
+
+
+@pytest.fixture
+async def filled(postgres_url: str) -> str:
+    """A database that a host has filled, written and left."""
+    async with served(postgres_url, "first") as first:
+        await first.fill()
+    return postgres_url
+
+
+async def verified(url: str, monkeypatch: pytest.MonkeyPatch) -> tuple[int, dict[str, int]]:
+    """Return `binkeeper verify`'s exit code and counts."""
+    monkeypatch.setenv("BINKEEPER_POSTGRES_URL", url)
+    done = await asyncio.to_thread(CliRunner().invoke, app, ["verify", "--json"])
+    return done.exit_code, json.loads(done.stdout)["counts"]
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        "TRUNCATE stock_lot, reservation, reservation_line",
+        "TRUNCATE stock_lot",
+        "DELETE FROM reservation_line WHERE open > 0",
+        "DELETE FROM stock_lot WHERE location = 'A'",
+        "UPDATE stock_lot SET on_hand = on_hand + 5",
+        "UPDATE stock_lot SET reserved = 0, seq = 1",
+        "UPDATE reservation_line SET allocations = '[]' WHERE open > 0",
+    ],
+)
+async def test_a_snapshot_that_was_harmed_is_rebuilt_when_its_stock_is_asked_for(
+    filled: str, harm: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert await verified(filled, monkeypatch) == (0, {})
+    await execute(filled, harm)
+    assert (await verified(filled, monkeypatch))[0] == 1
+    async with served(filled, "second") as second:
+        assert await asyncio.gather(*(second.units(sku) for sku in SKUS)) == [(17, 3)] * len(SKUS)
+        used = {partition_of("LDN", sku, PARTITIONS) for sku in SKUS}
+        assert second.host.gauges.rebuilds == len(used)
+    assert await verified(filled, monkeypatch) == (0, {})
+
+
+async def test_a_snapshot_that_nobody_asks_for_is_rebuilt_by_the_auditor(
+    filled: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await execute(filled, "DELETE FROM stock_lot WHERE sku = 'SKU-3'")
+    async with served(filled, "second") as second:
+        async with asyncio.timeout(60):
+            while not second.host.gauges.rebuilds:  # noqa: ASYNC110 - nobody signals it
+                await asyncio.sleep(0.02)
+        assert await second.units("SKU-3") == (17, 3)
+    assert await verified(filled, monkeypatch) == (0, {})
+
+
+@pytest.mark.parametrize(
+    "harm, seq",
+    [
+        ("DELETE FROM ledger WHERE partition = {number} AND seq = 3", 3),
+        ("UPDATE ledger SET quantity = 99 WHERE partition = {number} AND seq = 3", 3),
+        ("UPDATE ledger SET on_hand = on_hand + 1 WHERE partition = {number} AND seq = 2", 2),
+        ("DELETE FROM ledger WHERE partition = {number} AND seq > 4", 5),
+    ],
+)
+async def test_a_ledger_with_a_gap_or_a_changed_row_is_refused_and_the_others_are_served(
+    filled: str, harm: str, seq: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = partition_of("LDN", "SKU-0", PARTITIONS)
+    # The row is in what the new owner reads: a snapshot of nothing has no row to be wrong.
+    if "seq > 4" not in harm:
+        await execute(
+            filled,
+            "TRUNCATE stock_lot, reservation, reservation_line",
+            "UPDATE partition SET snapshot_seq = 0",
+        )
+    await execute(filled, harm.format(number=number))
+    async with served(filled, "second") as second:
+        for sku in SKUS:
+            if partition_of("LDN", sku, PARTITIONS) != number:
+                assert await second.units(sku) == (17, 3)
+        with pytest.raises(LedgerRefused, match=f"Partition {number} is not served.* at entry {seq}:"):
+            await second.units("SKU-0")
+        assert list(second.host.refused) == [number]
+    assert (await verified(filled, monkeypatch))[0] == 1
+    done = await asyncio.to_thread(CliRunner().invoke, app, ["verify", "--json"])
+    first = json.loads(done.stdout)["first"]
+    assert (first["partition"], first["seq"]) == (number, seq)

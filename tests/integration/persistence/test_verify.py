@@ -1,0 +1,139 @@
+"""`binkeeper verify` on a real Postgres, which somebody has changed by SQL."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from binkeeper.cli import app
+from persistence.migrate import migrate
+from persistence.postgres import PostgresSnapshots, Sessions
+from tests.conftest import PARTITIONS
+from tests.integration.persistence.filled import NUMBER, execute, fill
+
+DROP = "ALTER TABLE ledger DROP CONSTRAINT"
+runner = CliRunner()
+
+
+@pytest.fixture
+def database(empty_postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A database of its own, whose constraints a test may break; the command finds it by its setting."""
+    migrate(empty_postgres_url, PARTITIONS)
+    monkeypatch.setenv("BINKEEPER_POSTGRES_URL", empty_postgres_url)
+    return empty_postgres_url
+
+
+async def run(*options: str) -> Result:
+    """Run the command as a person does, without our event loop."""
+    return await asyncio.to_thread(runner.invoke, app, ["verify", *options])
+
+
+async def verify(*options: str) -> tuple[int, dict[str, Any]]:
+    """Run the command; return its exit code and its report."""
+    done = await run("--json", *options)
+    assert done.exit_code in {0, 1}, done.output
+    return done.exit_code, json.loads(done.stdout)
+
+
+async def test_what_hosts_leave_is_clean(database: str) -> None:
+    await fill(database)
+    code, report = await verify()
+    assert (code, report["clean"], report["findings"], report["partitions"]) == (0, True, 0, PARTITIONS)
+    assert report["entries"] == 9
+    assert report["snapshot_rows"] == 2 + 1 + 2
+    assert "everything fits" in (await run()).stdout
+
+
+@pytest.mark.parametrize(
+    "statements, sort, seq",
+    [
+        (["UPDATE ledger SET on_hand = 8 WHERE seq = 2"], "balance", 2),
+        (["UPDATE ledger SET quantity = 10 WHERE seq = 2"], "balance", 2),
+        (["DELETE FROM ledger WHERE seq = 3"], "sequence", 3),
+        (["DELETE FROM ledger WHERE seq = 1"], "sequence", 1),
+        (["DELETE FROM ledger WHERE seq >= 7"], "partition", 6),
+        (["UPDATE ledger SET at_ms = 1 WHERE seq = 6"], "time", 6),
+        (["UPDATE ledger SET reservation = 2 WHERE seq = 6"], "reservation", 6),
+        (["UPDATE ledger SET span = 1 WHERE seq = 5"], "key", 5),
+        (["UPDATE partition SET epoch = 4 WHERE epoch = 1"], "partition", 9),
+        (
+            [f"{DROP} ledger_balances_check", "UPDATE ledger SET reserved = 50 WHERE seq = 4"],
+            "balance",
+            4,
+        ),
+        (
+            [f"{DROP} ledger_kind_check", "UPDATE ledger SET kind = 'stolen' WHERE seq = 9"],
+            "entry",
+            9,
+        ),
+        (["DROP INDEX ledger_key_idx", "UPDATE ledger SET key = 'first' WHERE seq = 3"], "key", 3),
+        (["TRUNCATE stock_lot"], "snapshot", 5),
+        (["UPDATE stock_lot SET on_hand = on_hand + 1 WHERE sku = 'tea'"], "snapshot", 7),
+        (["DELETE FROM reservation"], "snapshot", 6),
+        (["UPDATE reservation_line SET picked = 2 WHERE line = 0"], "snapshot", 4),
+    ],
+)  # fmt: skip
+async def test_what_was_changed_is_named_with_its_partition_and_entry(
+    database: str, statements: list[str], sort: str, seq: int
+) -> None:
+    await fill(database)
+    await execute(database, *statements)
+    code, report = await verify()
+    assert code == 1
+    assert (report["first"]["sort"], report["first"]["partition"]) == (sort, NUMBER)
+    assert report["first"]["seq"] == seq, report["first"]
+
+
+async def test_snapshots_are_rebuilt_and_an_owner_starts_from_them(database: str) -> None:
+    await fill(database)
+    await execute(
+        database,
+        "TRUNCATE stock_lot, reservation, reservation_line",
+        "INSERT INTO stock_lot SELECT number, 'LDN', 'ghost', 'Z', '', 1, 5, 0, 0, NULL, NULL, 1"
+        " FROM partition WHERE epoch = 1",
+    )
+    assert (await verify())[0] == 1
+    code, report = await verify("--rebuild-snapshots")
+    assert (code, report["snapshots_rebuilt"]) == (0, [NUMBER])
+    code, report = await verify()
+    assert (code, report["findings"]) == (0, 0)
+    sessions = Sessions(database, "h2")
+    snapshots = PostgresSnapshots(sessions)
+    rows = await snapshots.load([(NUMBER, ("LDN", "tea")), (NUMBER, ("LDN", "ghost"))])
+    await sessions.close()
+    assert [(row.on_hand, row.reserved, row.held) for row in rows.lots] == [(9, 2, 2)]
+    assert [row.expires_at_ms is not None for row in rows.reservations] == [True]
+
+
+async def test_snapshots_are_not_rebuilt_while_somebody_is_at_work(database: str) -> None:
+    await fill(database)
+    sessions = Sessions(database, "host-1")
+    async with sessions.session():
+        done = await run("--rebuild-snapshots")
+    await sessions.close()
+    assert done.exit_code == 2
+    assert "binkeeper:host-1" in done.stderr
+
+
+async def test_a_database_without_a_ledger_cannot_be_checked(
+    empty_postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BINKEEPER_POSTGRES_URL", empty_postgres_url)
+    done = await run()
+    assert done.exit_code == 2
+    assert done.stderr.count("\n") == 1
+    assert "the database has no ledger" in done.stderr
+
+
+@pytest.mark.parametrize("url", ["postgresql://127.0.0.1:1/nothing", "nonsense"])
+async def test_a_database_that_does_not_answer_cannot_be_checked(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BINKEEPER_POSTGRES_URL", url)
+    done = await run()
+    assert done.exit_code == 2
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
