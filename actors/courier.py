@@ -6,7 +6,8 @@ so that it is never ahead of the ledger. What was committed while the streams we
 owner, is read from the ledger.
 
 Where to go on is known twice: the `LEDGER` stream itself tells the last entry that it holds, so that a stream
-that lost its tail gets it again; a durable cursor tells up to where the bins are broadcast as well.
+that lost its tail gets it again; a durable cursor tells up to where entries and bins are broadcast, so that
+nothing is left out because of what others wrote into the stream.
 
 The courier yields to commands. Entries travel hundreds to a message; bins cost a message each, and while the
 host is busy they get a share of its time and no more: each message then shows more changes at once.
@@ -196,9 +197,11 @@ class Courier:
             await self._streams.publish(messages[start : start + _MESSAGES_PER_TURN])
 
     async def _find_cursors(self, numbers: list[int]) -> None:
-        """Start from where the streams really are.
+        """Start from where both the stream and the durable cursor are.
 
-        Entries that `LEDGER` holds, but whose bins may not be in `STOCK`, are looked at again for their bins.
+        A stream that lost its tail gets it again. One that says that it holds more than the cursor knows of
+        is not believed: other programs can write to it, and an entry that is sent twice does less harm than
+        one that is left out. The bins of entries that are sent again are broadcast again too.
         """
         if not numbers:
             return
@@ -206,16 +209,11 @@ class Courier:
         cursors = await self._cursors.cursors(numbers)
         for number in numbers:
             track = self._tracks[number]
-            cursor = cursors.get(number, 0)
-            tail = min(tails.get(number, cursor), track.committed_seq)
+            cursor = min(cursors.get(number, 0), track.committed_seq)
+            tail = max(tails.get(number, cursor), 0)
             if cursor > tail:
                 self._saved[number] = -1
-            after_seq = min(cursor, tail)
-            while after_seq < tail:
-                entries = await self._host.ledger.read(number, after_seq, _ENTRIES_PER_ROUND)
-                self._bins.note(entry for entry in entries if entry.seq <= tail)
-                after_seq = entries[-1].seq
-            track.cursor = tail
+            track.cursor = min(cursor, tail)
 
     async def _entries_after_cursor(self, track: Track, most: int) -> list[Entry]:
         if track.is_behind:
