@@ -6,7 +6,7 @@ from tests.fuzz.tally import SEED, Tally, cases_of
 
 
 async def test_a_caller_outlives_whatever_a_host_answers() -> None:
-    tally = Tally("hosts", SEED, cases_of(60))
+    tally = Tally("hosts", SEED, cases_of(40))
     async with world() as good:
         await fuzz_hosts(tally, good)
     print("\n".join(tally.lines()))

@@ -6,7 +6,7 @@ from tests.fuzz.target import own_target
 
 
 async def test_the_server_outlives_whatever_comes_by_http() -> None:
-    tally = Tally("http", SEED, cases_of(200))
+    tally = Tally("http", SEED, cases_of(130))
     with own_target() as target:
         await fuzz_http(tally, target)
     print("\n".join(tally.lines()))

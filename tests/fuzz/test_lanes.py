@@ -6,7 +6,7 @@ from tests.fuzz.target import own_target
 
 
 async def test_a_host_outlives_whatever_comes_by_its_lanes() -> None:
-    tally = Tally("lanes", SEED, cases_of(150))
+    tally = Tally("lanes", SEED, cases_of(100))
     with own_target() as target:
         await fuzz_lanes(tally, target)
     print("\n".join(tally.lines()))
