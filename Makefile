@@ -9,6 +9,9 @@ MAKEFLAGS += --no-print-directory
 
 ARGS ?=
 TESTS ?= tests
+FUZZ ?=
+CASES ?=
+SEED ?=
 VENV := .venv
 BIN := $(VENV)/bin
 PACKAGES := engine actors persistence api bench simulation binkeeper
@@ -39,6 +42,10 @@ lint: $(VENV)/dev.stamp ## ruff, mypy and import-linter
 format: $(VENV)/dev.stamp ## let ruff fix and format
 	@$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format --quiet .
+
+.PHONY: fuzz
+fuzz: $(VENV)/dev.stamp ## attack the product from outside for minutes; FUZZ="lanes http" CASES=1000 SEED=7
+	@$(BIN)/python -m tests.fuzz $(FUZZ) $(if $(CASES),--cases $(CASES)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 .PHONY: bench
 bench: $(VENV)/dev.stamp ## measure against peers and limits, in three minutes; ARGS="--json"

@@ -11,6 +11,7 @@ from engine.choosing import STRATEGIES
 from engine.commands import (
     OPERATIONS,
     Command,
+    PickReservation,
     ReserveLine,
     ReserveStock,
     ReserveTentatively,
@@ -75,6 +76,8 @@ def beyond_bounds(command: Command | Query, key: str | None) -> str | None:
                 why = f"{line.strategy!r} is no strategy"
             if why is not None:
                 return why
+    if type(command) is PickReservation and command.quantity == 0 and command.short_reason is not None:
+        command = command._replace(quantity=None)  # Nothing was found, and the reason is told.
     return _beyond(command)
 
 

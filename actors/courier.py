@@ -6,7 +6,8 @@ so that it is never ahead of the ledger. What was committed while the streams we
 owner, is read from the ledger.
 
 Where to go on is known twice: the `LEDGER` stream itself tells the last entry that it holds, so that a stream
-that lost its tail gets it again; a durable cursor tells up to where the bins are broadcast as well.
+that lost its tail gets it again; a durable cursor tells up to where entries and bins are broadcast, so that
+nothing is left out because of what others wrote into the stream.
 
 The courier yields to commands. Entries travel hundreds to a message; bins cost a message each, and while the
 host is busy they get a share of its time and no more: each message then shows more changes at once.
@@ -52,6 +53,8 @@ _GATHER_S = 0.008
 """How long the first change after a quiet time waits for others: a broadcast for each single commit would
 cost the host more than the commit."""
 _CURSORS_EVERY_S = 1.0
+_LOOK_EVERY_S = 5.0
+"""How often a courier that has nothing to send looks whether the streams were away."""
 _LATE_S = 1.0
 """When publishing what was read has taken so long, another host may have the partitions meanwhile: a standby
 takes over in tenths of a second, and a host that does not answer is replaced after four."""
@@ -129,12 +132,14 @@ class Courier:
         now_s = saved_s = asyncio.get_running_loop().time()
         debt_s = 0.0
         while True:
-            if not self._pending and not self._bins and not self._overtaken:
+            is_idle = not self._pending and not self._bins and not self._overtaken
+            if is_idle:
                 await self._save_cursors()
-                await self._wake.wait()
-                await self._host.sleep(_GATHER_S)
+                is_idle = not await self._woken()
             self._wake.clear()
             try:
+                if is_idle:  # Streams that were away may have forgotten what nobody would send again.
+                    await self._streams.ledger_tails([])
                 if self._overtaken:
                     await self._overtaken.settle()
                 spent_s = await self._send_entries() + await self._send_bins()
@@ -153,6 +158,16 @@ class Courier:
             pause_s = debt_s / _SHARE_BUSY
             if self._host.in_flight and pause_s > _PAUSE_S_MIN:
                 await self._host.sleep(pause_s)
+
+    async def _woken(self) -> bool:
+        """Wait for something to broadcast; False when nothing came for a while."""
+        try:
+            async with asyncio.timeout(_LOOK_EVERY_S):
+                await self._wake.wait()
+        except TimeoutError:
+            return False
+        await self._host.sleep(_GATHER_S)
+        return True
 
     def _start_over(self) -> None:
         """Look again at what the streams hold, since any part of what was sent may be there or gone."""
@@ -205,9 +220,11 @@ class Courier:
             await self._streams.publish(messages[start : start + _MESSAGES_PER_TURN])
 
     async def _find_cursors(self, numbers: list[int]) -> None:
-        """Start from where the streams really are.
+        """Start from where both the stream and the durable cursor are.
 
-        Entries that `LEDGER` holds, but whose bins may not be in `STOCK`, are looked at again for their bins.
+        A stream that lost its tail gets it again. One that says that it holds more than the cursor knows of
+        is not believed: other programs can write to it, and an entry that is sent twice does less harm than
+        one that is left out. The bins of entries that are sent again are broadcast again too.
         """
         if not numbers:
             return
@@ -215,16 +232,11 @@ class Courier:
         cursors = await self._cursors.cursors(numbers)
         for number in numbers:
             track = self._tracks[number]
-            cursor = cursors.get(number, 0)
-            tail = min(tails.get(number, cursor), track.committed_seq)
+            cursor = min(cursors.get(number, 0), track.committed_seq)
+            tail = max(tails.get(number, cursor), 0)
             if cursor > tail:
                 self._saved[number] = -1
-            after_seq = min(cursor, tail)
-            while after_seq < tail:
-                entries = await self._host.ledger.read(number, after_seq, _ENTRIES_PER_ROUND)
-                self._bins.note(entry for entry in entries if entry.seq <= tail)
-                after_seq = entries[-1].seq
-            track.cursor = tail
+            track.cursor = min(cursor, tail)
 
     async def _entries_after_cursor(self, track: Track, most: int) -> list[Entry]:
         if track.is_behind:

@@ -11,15 +11,15 @@ from typing import Any
 import msgspec
 import structlog
 
-from actors.frames import decode_view
-from actors.lane_client import Lane
+from actors.frames import decode_refusal, decode_view
+from actors.lane_client import Lane, Nonsense
 from actors.lanes import Lanes
 from actors.outcomes import Answered, LedgerRefused, Outcome, Overloaded, Unavailable
 from actors.pending import Pending, late
 from actors.queries import QUERY_NAMES, Query
 from actors.requests import Status
 from engine.commands import OPERATION_NAMES, Command
-from engine.refusals import Refusal, Refused
+from engine.refusals import Refused
 from persistence.ports import Directory, Placement
 
 PENDING_MAX = 50_000
@@ -119,42 +119,46 @@ class LaneGateway:
                 self._refuted[pending.partition] = self._placed[pending.partition]
             self._park(pending)
             return
+        outcome = self._outcome_of(pending, status, answer)  # While it still waits: it may raise.
         pending.lane = None
         del self._pending[request_id]
         if pending.future.done():
             return
+        if isinstance(outcome, Exception):
+            pending.future.set_exception(outcome)
+        else:
+            pending.future.set_result(outcome)
+
+    def _outcome_of(self, pending: Pending, status: int, answer: msgspec.Raw) -> Outcome | Exception:
+        """Return what a reply means. Raises Nonsense or one of UNREADABLE when it means nothing."""
         if status == Status.ANSWERED or status == Status.REPLAYED:  # noqa: PLR1714 - on the hot path
-            pending.future.set_result(Answered(decode_view(answer), status == Status.REPLAYED))
-        elif status == Status.REFUSED or status == Status.REFUSED_AGAIN:  # noqa: PLR1714 - on the hot path
-            code, fields = decode_view(answer)
-            pending.future.set_result(Refused(Refusal(code), fields, status == Status.REFUSED_AGAIN))
-        elif pending.is_unknown and status in (
-            Status.OVERLOADED,
-            Status.UNAVAILABLE,
-            Status.LEDGER_REFUSED,
-        ):
-            pending.future.set_exception(
-                late(pending)
-            )  # Nothing happened there, but perhaps where it was before.
-        elif status == Status.OVERLOADED:
-            pending.future.set_exception(Overloaded(_OVERLOADED_RETRY_MS))
-        elif status == Status.LEDGER_REFUSED:
+            return Answered(decode_view(answer), status == Status.REPLAYED)
+        if status == Status.REFUSED or status == Status.REFUSED_AGAIN:  # noqa: PLR1714 - on the hot path
+            code, fields = decode_refusal(answer)
+            return Refused(code, fields, status == Status.REFUSED_AGAIN)
+        if status == Status.MALFORMED:
+            return ValueError(str(decode_view(answer)))
+        if status not in (Status.OVERLOADED, Status.UNAVAILABLE, Status.LEDGER_REFUSED):
+            raise Nonsense(f"there is no status {status}")
+        if pending.key is not None and pending.was_lost:
+            return late(pending)  # Nothing happened there, but perhaps where it was before.
+        if status == Status.OVERLOADED:
+            return Overloaded(_OVERLOADED_RETRY_MS)
+        if status == Status.LEDGER_REFUSED:
             # Next time the directory is asked: another host may have taken the partition, and serve it.
             self._routes.pop(pending.partition, None)
-            pending.future.set_exception(LedgerRefused(str(decode_view(answer))))
-        elif status == Status.MALFORMED:
-            pending.future.set_exception(ValueError(str(decode_view(answer))))
-        else:
-            pending.future.set_exception(Unavailable(str(decode_view(answer) or "the host is stopping")))
+            return LedgerRefused(str(decode_view(answer)))
+        return Unavailable(str(decode_view(answer) or "the host is stopping"))
 
     def _receive_control(self, request_id: int, status: int, answer: msgspec.Raw) -> None:
-        pending = self._controls.pop(request_id, None)
+        pending = self._controls.get(request_id)
         if pending is None or pending.future.done():
             return
+        view = decode_view(answer)
         if status == Status.ANSWERED:
-            pending.future.set_result(decode_view(answer))
+            pending.future.set_result(view)
         else:
-            pending.future.set_exception(Unavailable(str(decode_view(answer))))
+            pending.future.set_exception(Unavailable(str(view)))
 
     def _lost(self, lane: Lane) -> None:
         """Send what a broken lane left unanswered again, in order, to whoever owns it now."""

@@ -5,11 +5,12 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import msgspec
+import structlog
 
 from actors.frames import (
     LANE_VERSION,
+    UNREADABLE,
     FrameReader,
-    FrameTooLarge,
     decode_replies,
     encode,
     frame,
@@ -17,14 +18,20 @@ from actors.frames import (
 )
 from actors.outcomes import Unavailable
 
+_log = structlog.get_logger()
+
 CONNECT_TIMEOUT_S = 2.0
 _FRAME_REQUESTS = 1_000
 
 Receive = Callable[[int, int, msgspec.Raw], None]
-"""Takes (request id, status, answer)."""
+"""Takes (request id, status, answer). Raises one of UNREADABLE, or Nonsense, and has taken nothing then."""
 
 Lost = Callable[["Lane"], None]
 """Takes a lane that broke, or was closed, after it had been open."""
+
+
+class Nonsense(Exception):
+    """What a host answered is no answer. The lane is closed; nothing is known of what waits for one."""
 
 
 class Lane(asyncio.Protocol):
@@ -92,7 +99,8 @@ class Lane(asyncio.Protocol):
                         self._welcome.set_result(text)
                     else:
                         self._welcome.set_exception(ConnectionError(text))
-        except (FrameTooLarge, msgspec.MsgspecError):
+        except (*UNREADABLE, Nonsense) as fault:
+            _log.warning("lane_cut", address=self.address, fault=str(fault)[:200] or type(fault).__name__)
             self.close()
 
     def send(self, request_id: int, partition: int, name: str, key: str | None, fields: Any) -> None:  # noqa: ANN401

@@ -13,10 +13,12 @@ import structlog
 
 from actors.bounds import beyond_bounds, is_plain
 from actors.frames import (
+    FRAME_BYTES_MAX,
+    HELLO_BYTES_MAX,
     LANE_VERSION,
     REQUESTS_PER_FRAME_MAX,
+    UNREADABLE,
     FrameReader,
-    FrameTooLarge,
     RawRequest,
     decode_command,
     decode_hello,
@@ -44,7 +46,13 @@ _SLICE = 16
 it waits for them, with short ones it takes few along."""
 
 _HELLO_S_MAX = 5.0
-"""How long a lane may stay silent before its hello."""
+"""How long a lane may take to say hello."""
+_FRAME_S_MAX = 30.0
+"""How long a frame may take from its first byte to its last."""
+_STRANGERS_MAX = 1_000
+"""Lanes that have not said hello yet; when there are more, the oldest is cut."""
+_WHY_MAX = 500
+"""Characters of what is told of a malformed request: it may quote what was sent."""
 
 Control = Callable[[Any], Awaitable[Any]]
 """A request about the host itself: takes and returns plain values."""
@@ -60,6 +68,8 @@ class LaneServer:
         self.controls = controls
         self.lanes: dict[HostLane, None] = {}
         """In the order in which they came."""
+        self.strangers: dict[HostLane, None] = {}
+        """Lanes without a hello, the oldest first."""
         self._server: asyncio.Server | None = None
 
     async def start(self, address: str, port: int = 0) -> int:
@@ -82,27 +92,43 @@ class HostLane(asyncio.Protocol):
     def __init__(self, server: LaneServer) -> None:
         self._server = server
         self._host = server.host
-        self._reader = FrameReader()
+        self._reader = FrameReader(HELLO_BYTES_MAX)
         self._transport: asyncio.Transport | None = None
         self._is_welcome = False
         self._replies: list[tuple[int, int, msgspec.Raw]] = []
         self._arrived: deque[RawRequest] = deque()
         self._is_deciding = False
         self._loop = asyncio.get_running_loop()
-        self._silent: asyncio.TimerHandle
+        self._late: asyncio.TimerHandle | None = None
+        """Cuts the lane when its hello, or a frame that has begun, is not complete in time."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Remember the transport."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is one by shape, not by class.
         self._transport.set_write_buffer_limits(high=_WRITE_BUFFER_MAX)
         self._server.lanes[self] = None
-        self._silent = self._loop.call_later(_HELLO_S_MAX, self.close)
+        self._server.strangers[self] = None
+        if len(self._server.strangers) > _STRANGERS_MAX:
+            next(iter(self._server.strangers)).close()
+        self._late = self._loop.call_later(_HELLO_S_MAX, self._cut_late)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """Forget the lane; answers to it are dropped, and the caller asks again by key."""
         self._transport = None
-        self._silent.cancel()
+        self._stop_waiting()
         self._server.lanes.pop(self, None)
+        self._server.strangers.pop(self, None)
+
+    def _stop_waiting(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+
+    def _cut_late(self) -> None:
+        self._late = None
+        if self._is_welcome:
+            _log.warning("lane_cut", fault="late")
+        self.close()
 
     def pause_writing(self) -> None:
         """Cut a caller off that does not read its answers."""
@@ -117,22 +143,33 @@ class HostLane(asyncio.Protocol):
 
     def close(self) -> None:
         """Close the lane at once."""
+        self._server.strangers.pop(self, None)
         if self._transport is not None:
             self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
         """Take bytes; give the requests that are complete to the host."""
         try:
-            for payload in self._reader.feed(data):
+            payloads = self._reader.feed(data)
+            for payload in payloads:
                 if self._is_welcome:
                     self._take(payload)
                 else:
                     self._greet(payload)
-        except (FrameTooLarge, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as fault:
+            if self._is_welcome:
+                self._watch_frame(is_new=bool(payloads))
+        except UNREADABLE as fault:
             _log.warning("lane_cut", fault=type(fault).__name__)
             self.close()
         except Exception as fault:  # noqa: BLE001 - half of a decision may be done: memory is not trusted
             self._host.broken(fault)
+
+    def _watch_frame(self, *, is_new: bool) -> None:
+        """Have a frame that has begun complete within its time: most come whole, and cost nothing here."""
+        if is_new:
+            self._stop_waiting()
+        if self._late is None and self._reader.is_within_a_frame:
+            self._late = self._loop.call_later(_FRAME_S_MAX, self._cut_late)
 
     def _greet(self, payload: bytes) -> None:
         magic, version, token = decode_hello(payload)
@@ -147,14 +184,13 @@ class HostLane(asyncio.Protocol):
             self._transport.close()
             return
         self._is_welcome = True
-        self._silent.cancel()
+        self._stop_waiting()
+        self._server.strangers.pop(self, None)
+        self._reader.bytes_max = FRAME_BYTES_MAX
         self._transport.write(frame(encode(["welcome", LANE_VERSION, self._host.options.name])))
 
     def _take(self, payload: bytes) -> None:
-        raw_requests = decode_requests(payload)
-        if len(raw_requests) > REQUESTS_PER_FRAME_MAX:
-            raise FrameTooLarge
-        self._arrived.extend(raw_requests)
+        self._arrived.extend(decode_requests(payload))
         if not self._is_deciding:
             self._decide()
         if len(self._arrived) > REQUESTS_PER_FRAME_MAX and self._transport is not None:
@@ -187,7 +223,7 @@ class HostLane(asyncio.Protocol):
             return None
         try:
             command = decode_command(name, fields)
-        except (msgspec.MsgspecError, KeyError, UnicodeDecodeError, RecursionError) as fault:
+        except (*UNREADABLE, KeyError) as fault:
             self._reject(request_id, partition, name, str(fault))
             return None
         if type(command) is not ReserveStock or not self._is_plain(command, partition, key):
@@ -210,7 +246,7 @@ class HostLane(asyncio.Protocol):
 
     def _reject(self, request_id: int, partition: int, name: str, why: str) -> None:
         malformed = Request(self, request_id, partition, name, None)
-        malformed.status, malformed.encoded = Status.MALFORMED, encode(why)
+        malformed.status, malformed.encoded = Status.MALFORMED, encode(why[:_WHY_MAX])
         self.reply(malformed)
 
     async def _control(self, request_id: int, name: str, control: Control, fields: msgspec.Raw) -> None:
@@ -218,7 +254,7 @@ class HostLane(asyncio.Protocol):
         try:
             request.encoded = encode(await control(msgspec.msgpack.decode(fields)))
             request.status = Status.ANSWERED
-        except (Fault, msgspec.MsgspecError) as fault:
+        except (Fault, *UNREADABLE) as fault:
             _log.warning("control_failed", control=name, fault=repr(fault))
             request.status = Status.UNAVAILABLE if isinstance(fault, Fault) else Status.MALFORMED
             request.encoded = encode(str(fault))

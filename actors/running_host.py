@@ -99,7 +99,9 @@ class RunningHost:
         return sorted(self.host.owned.keys() | self.host.refused.keys())
 
     async def _take(self, partitions: Any) -> int:  # noqa: ANN401 - checked here
-        numbers = msgspec.convert(partitions, list[int])
+        numbers = sorted(set(msgspec.convert(partitions, list[int])))
+        if numbers and not 0 <= numbers[0] <= numbers[-1] < self.lanes.partitions:
+            raise msgspec.ValidationError(f"there are partitions 0 to {self.lanes.partitions - 1} only")
         await self.take(numbers)
         return len(numbers)
 

@@ -27,6 +27,8 @@ from api.routes import ROUTES
 from persistence.ports import Ledger, ReadModel
 
 _RESERVATIONS = "/v1/reservations/"
+_OPEN_PATHS = frozenset(route.path for route in ROUTES if route.is_open)
+"""Where no token is asked for, whatever the method."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,9 +143,10 @@ class _Documented(FastAPI):
 class _Elsewhere(Endpoint):
     """What is answered where no route is: 404 or 405 as a problem."""
 
-    def __init__(self, edge: Edge, problem: Problem) -> None:
+    def __init__(self, edge: Edge, problem: Problem, *, is_open: bool = False) -> None:
         super().__init__(edge, "none")
         self._problem = problem
+        self.is_open = is_open
 
     async def answer(self, exchange: Exchange) -> Answer:  # noqa: ARG002 - nothing is there
         """Raise the problem."""
@@ -164,7 +167,7 @@ def _rest(edge: Edge, endpoints: dict[str, Endpoint], openapi: dict[str, Any]) -
             )  # fmt: skip
         else:
             problem = Problem(Code.ROUTE_NOT_FOUND, "There is nothing at this address.")
-        return _Elsewhere(edge, problem)
+        return _Elsewhere(edge, problem, is_open=raw_path(request.scope) in _OPEN_PATHS)
 
     rest.add_exception_handler(HTTPException, elsewhere)
     for route in ROUTES:

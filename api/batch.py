@@ -183,6 +183,23 @@ def place_in_batch(problem: Problem, index: int) -> None:
         problem.detail = f"{error['pointer']}: {error['detail']}"
 
 
+def _operations_in(media: Media, data: bytes) -> list[msgspec.Raw]:
+    """Return the operations of a batch, not decoded. Raises Problem.
+
+    Too many are told by the number that MessagePack begins with, before a list of them is made.
+    """
+    try:
+        return _BODY.decode(media, data).operations
+    except Problem as problem:
+        for error in problem.fields.get("errors", ()):
+            if error["pointer"] == "/operations" and "of length" in error["detail"]:
+                raise Problem(
+                    Code.BATCH_TOO_LARGE, f"More than {BATCH_OPERATIONS_MAX} operations.",
+                    limit=BATCH_OPERATIONS_MAX,
+                ) from None  # fmt: skip
+        raise
+
+
 async def run_batch(operations: Operations, edge: Edge, exchange: Exchange, data: bytes) -> Answer:
     """Answer a batch. Raises Problem when it is malformed, or its key another batch's: nothing was done then.
 
@@ -190,12 +207,7 @@ async def run_batch(operations: Operations, edge: Edge, exchange: Exchange, data
     """
     assert exchange.key is not None
     media = exchange.sent or JSON
-    raws = _BODY.decode(media, data).operations
-    if len(raws) > BATCH_OPERATIONS_MAX:
-        raise Problem(
-            Code.BATCH_TOO_LARGE, f"{len(raws)} operations, at most {BATCH_OPERATIONS_MAX}.",
-            operations=len(raws), limit=BATCH_OPERATIONS_MAX,
-        )  # fmt: skip
+    raws = _operations_in(media, data)
     asked = await decoded(media, raws)
     is_known = False
     if b"idempotency-key" in exchange.headers:  # One that we made cannot have been used before.

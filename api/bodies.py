@@ -27,14 +27,19 @@ _NO_CONTROL = {"pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f\\u2028\\u2029]*$"}
 
 
 def _code(text: str) -> Meta:
-    return Meta(min_length=1, max_length=CODE_LENGTH_MAX, description=text, extra_json_schema=_NO_CONTROL)
+    return Meta(
+        min_length=1,
+        max_length=CODE_LENGTH_MAX,
+        description=f"{text}: printable characters",
+        extra_json_schema=_NO_CONTROL,
+    )
 
 
 Site = Annotated[str, _code("code of the site")]
 Sku = Annotated[str, _code("code of the article")]
 Location = Annotated[str, _code("code of the place")]
 LotCode = Annotated[str, _code("code of the lot")]
-Quantity = Annotated[int, Meta(ge=1, le=QUANTITY_MAX, description="whole units")]
+Quantity = Annotated[int, Meta(ge=1, le=QUANTITY_MAX, description="whole units, without a decimal point")]
 QuantityOrNone = Annotated[
     int, Meta(ge=0, le=QUANTITY_MAX, description="whole units; 0 only with `short_reason`")
 ]
@@ -51,6 +56,13 @@ Strategy = Annotated[
 ]
 Key = Annotated[
     str, Meta(pattern=f"^[!-~]{{1,{KEY_LENGTH_MAX}}}$", description="idempotency key of the operation")
+]
+LastDay = Annotated[
+    dt.date,
+    Meta(
+        description="the last good day, not before 1970",
+        extra_json_schema={"pattern": "^(19[7-9]|[2-9][0-9]{2})[0-9]-"},
+    ),
 ]
 ReservationId = Annotated[str, Meta(min_length=1, max_length=64, description="id of the reservation")]
 
@@ -168,7 +180,7 @@ class ReceiveBody(Struct, forbid_unknown_fields=True, kw_only=True):
     location: Location
     quantity: Quantity
     lot: LotCode | None = None
-    expires_on: Annotated[dt.date, Meta(description="the last good day, not before 1970")] | None = None
+    expires_on: LastDay | None = None
     reference: Text | None = None
     reason: Text | None = None
 
@@ -260,7 +272,11 @@ class BatchBody(Struct, forbid_unknown_fields=True, kw_only=True):
     """Operations in order. Each is decoded by itself, so that a wrong one does not touch the others."""
 
     operations: Annotated[
-        list[msgspec.Raw], Meta(description=f"at most {BATCH_OPERATIONS_MAX} operations, decided in order")
+        list[msgspec.Raw],
+        Meta(
+            max_length=BATCH_OPERATIONS_MAX,
+            description=f"at most {BATCH_OPERATIONS_MAX} operations, decided in order",
+        ),
     ]
 
 

@@ -9,11 +9,17 @@ from api import answers, examples
 from api import batch_bodies as bb
 from api import bodies as b
 from api.problems import MEANINGS, TYPE_PREFIX, Code
-from api.routes import ROUTES, Route
+from api.routes import CODE, ROUTES, Route
 from engine.limits import BATCH_OPERATIONS_MAX, KEY_LENGTH_MAX
 from engine.refusals import Refusal
 
-_ANY = (Code.UNAVAILABLE, Code.INTERNAL_ERROR, Code.METHOD_NOT_ALLOWED)
+_ANY = (
+    Code.UNAVAILABLE,
+    Code.INTERNAL_ERROR,
+    Code.METHOD_NOT_ALLOWED,
+    Code.MALFORMED_REQUEST,
+    Code.HEAD_TOO_LARGE,
+)
 _GUARDED = (Code.TOKEN_MISSING, Code.TOKEN_INVALID, Code.STOPPING)
 _ANSWERING = (Code.NOT_ACCEPTABLE, Code.OVERLOADED)
 _CHANGING = (
@@ -30,7 +36,7 @@ _CHANGING = (
     Refusal.IDEMPOTENCY_KEY_REUSED,
 )
 _TITLES = {
-    400: "The body or a header cannot be read",
+    400: "The request, its body or a header cannot be read",
     401: "A valid token is required",
     404: "Not found",
     405: "The method is not allowed",
@@ -41,11 +47,13 @@ _TITLES = {
     415: "The content type is not spoken",
     422: "Understood, and not valid",
     429: "Too much at once",
+    431: "The address and headers are too large",
     500: "An error on our side",
     503: "Not available now",
     504: "The outcome is not known",
 }
 _WAITS = frozenset({429, 503})
+_NULL = {"type": "null"}
 
 
 def codes_of(route: Route) -> list[str]:
@@ -117,7 +125,7 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
             "name": name,
             "in": "path",
             "required": True,
-            "schema": {"type": "string", "minLength": 1, "maxLength": 64},
+            "schema": {"type": "string", "minLength": 1, "maxLength": 64} if name == "id" else CODE,
             "example": {"id": examples.ID, "site": "berlin", "sku": "85123A", "location": "A-01-2"}[name],
         }
         for name in re.findall(r"{(\w+)}", route.path)
@@ -221,14 +229,10 @@ def _schemas() -> dict[str, Any]:
     _, schemas = msgspec.json.schema_components(
         [*structs, answers.ProblemDocument, bb.Operation], ref_template="#/components/schemas/{name}"
     )
-    flat = ("site", "sku", "quantity")
     for name in ("ReserveBody", "ReserveOperation"):
-        properties = schemas[name]["properties"]
-        lines = {**properties["lines"]["anyOf"][0]}
-        schemas[name]["oneOf"] = [
-            {"required": list(flat), "properties": {field: _not_null(properties[field]) for field in flat}},
-            {"required": ["lines"], "properties": {"lines": lines}},
-        ]
+        schemas[name]["oneOf"] = _reserve_forms(schemas[name]["properties"])
+    for name in ("PickBody", "PickOperation"):
+        schemas[name]["oneOf"] = _pick_forms(schemas[name]["properties"])
     for name in ("AdjustBody", "AdjustOperation"):
         schemas[name]["properties"]["delta"]["not"] = {"const": 0}
     tags = [tag for tag in schemas if tag.endswith("Operation")]
@@ -247,6 +251,34 @@ def _schemas() -> dict[str, Any]:
     }
     schemas["ProblemDocument"]["additionalProperties"] = True
     return schemas
+
+
+def _reserve_forms(properties: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the two ways to write a reservation: one line flat, or `lines` and none of its fields beside."""
+    needed = ("site", "sku", "quantity")
+    return [
+        {
+            "required": list(needed),
+            "properties": {name: _not_null(properties[name]) for name in needed} | {"lines": _NULL},
+        },
+        {
+            "required": ["lines"],
+            "properties": {"lines": _not_null(properties["lines"])}
+            | dict.fromkeys((*needed, "location", "lot", "strategy"), _NULL),
+        },
+    ]
+
+
+def _pick_forms(properties: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the two ways to write a pick: as reserved, or short with what was picked and the reason."""
+    quantity = _not_null(properties["quantity"])
+    return [
+        {"properties": {"short_reason": _NULL, "quantity": {"anyOf": [{**quantity, "minimum": 1}, _NULL]}}},
+        {
+            "required": ["quantity", "short_reason"],
+            "properties": {"quantity": quantity, "short_reason": _not_null(properties["short_reason"])},
+        },
+    ]
 
 
 def _not_null(schema: dict[str, Any]) -> dict[str, Any]:

@@ -23,6 +23,8 @@ TYPE_PREFIX = "urn:binkeeper:problem:"
 class Code(StrEnum):
     """What is wrong with a request or with the server, before the engine is asked: permanent names."""
 
+    MALFORMED_REQUEST = "malformed_request"
+    HEAD_TOO_LARGE = "head_too_large"
     MALFORMED_BODY = "malformed_body"
     MISSING_FIELD = "missing_field"
     UNKNOWN_FIELD = "unknown_field"
@@ -61,6 +63,8 @@ class Meaning(NamedTuple):
 
 
 MEANINGS: dict[str, Meaning] = {
+    Code.MALFORMED_REQUEST: Meaning(400, "This is not HTTP", "Send HTTP/1.1 requests."),
+    Code.HEAD_TOO_LARGE: Meaning(431, "The address and headers are too large", "Send fewer or shorter ones."),
     Code.MALFORMED_BODY: Meaning(
         400, "The body cannot be decoded", "Send well-formed JSON or MessagePack in UTF-8."
     ),

@@ -5,6 +5,7 @@ from typing import NamedTuple
 from api import answers as a
 from api import bodies as b
 from api.problems import Code
+from engine.limits import QUANTITY_MAX
 from engine.refusals import Refusal
 
 
@@ -40,20 +41,28 @@ class Route(NamedTuple):
         return "server" if not self.path.startswith("/v1/") or self.name == "status" else "stock"
 
 
-_CODE: dict[str, object] = {
+CODE: dict[str, object] = {
     "type": "string",
     "minLength": 1,
     "maxLength": 64,
     "pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f\\u2028\\u2029]*$",
 }
+"""The schema of a code in an address. That all of it is printable is more than a pattern says."""
 _AS_OF = Parameter(
-    "as_of", "an RFC 3339 instant or a sequence number: the stock as it was then", {"type": "string"}
+    "as_of",
+    "an RFC 3339 instant or a sequence number: the stock as it was then",
+    {
+        "type": "string",
+        "pattern": "^([0-9]{1,16}|[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}"
+        "([.][0-9]+)?([Zz]|[+ -][0-9]{2}:[0-9]{2}))$",
+    },
 )
 _LIMIT = Parameter(
     "limit", "items a page", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}
 )
 _RESERVATION = (Refusal.RESERVATION_NOT_FOUND, Refusal.RESERVATION_RESOLVED, Refusal.RESERVATION_PENDING)
 _BIN = (Refusal.STOCK_NOT_FOUND, Refusal.BIN_NOT_FOUND)
+_LOT = (*_BIN, Refusal.LOT_NOT_FOUND)
 _PAST = (Code.INVALID_PARAMETER, Code.AS_OF_IN_FUTURE, Code.AS_OF_TOO_EARLY)
 
 ROUTES: tuple[Route, ...] = (
@@ -129,7 +138,7 @@ ROUTES: tuple[Route, ...] = (
         a.Picked,
         b.PickStockBody,
         200,
-        (*_BIN, Refusal.LOT_EXPIRED, Refusal.INSUFFICIENT_STOCK),
+        (*_LOT, Refusal.LOT_EXPIRED, Refusal.INSUFFICIENT_STOCK),
     ),
     Route(
         "move",
@@ -139,7 +148,7 @@ ROUTES: tuple[Route, ...] = (
         a.Moved,
         b.MoveBody,
         200,
-        (*_BIN, Refusal.INSUFFICIENT_STOCK, Refusal.QUANTITY_LIMIT),
+        (*_LOT, Refusal.INSUFFICIENT_STOCK, Refusal.QUANTITY_LIMIT),
     ),
     Route(
         "adjust",
@@ -149,7 +158,7 @@ ROUTES: tuple[Route, ...] = (
         a.Bin,
         b.AdjustBody,
         200,
-        (*_BIN, Refusal.LOT_REQUIRED, Refusal.INSUFFICIENT_STOCK, Refusal.QUANTITY_LIMIT),
+        (*_LOT, Refusal.LOT_REQUIRED, Refusal.INSUFFICIENT_STOCK, Refusal.QUANTITY_LIMIT),
     ),
     Route(
         "count",
@@ -169,7 +178,7 @@ ROUTES: tuple[Route, ...] = (
         a.Bin,
         b.HoldBody,
         200,
-        (*_BIN, Refusal.INSUFFICIENT_STOCK),
+        (*_LOT, Refusal.INSUFFICIENT_STOCK),
     ),
     Route(
         "unhold",
@@ -179,7 +188,7 @@ ROUTES: tuple[Route, ...] = (
         a.Bin,
         b.HoldBody,
         200,
-        (*_BIN, Refusal.EXCEEDS_HELD),
+        (*_LOT, Refusal.EXCEEDS_HELD),
     ),
     Route(
         "bins",
@@ -189,9 +198,9 @@ ROUTES: tuple[Route, ...] = (
         a.BinPage,
         refusals=(Code.INVALID_PARAMETER, Code.INVALID_CURSOR),
         query=(
-            Parameter("site", "only this site", _CODE),
-            Parameter("location", "only this location", _CODE),
-            Parameter("sku", "only this SKU", _CODE),
+            Parameter("site", "only this site", CODE),
+            Parameter("location", "only this location", CODE),
+            Parameter("sku", "only this SKU", CODE),
             _LIMIT,
             Parameter("cursor", "`next_cursor` of the page before", {"type": "string"}),
         ),
@@ -225,7 +234,7 @@ ROUTES: tuple[Route, ...] = (
             Parameter(
                 "after",
                 "only entries after this sequence number",
-                {"type": "integer", "minimum": 0, "default": 0},
+                {"type": "integer", "minimum": 0, "maximum": QUANTITY_MAX, "default": 0},
             ),
             _LIMIT,
         ),

@@ -1,18 +1,34 @@
 """Counts the acknowledgements of messages that were published one behind the other.
 
 All messages of a round name the same reply subject, so that one subscription takes all acknowledgements, and
-nothing is kept for each message.
+nothing is kept for each message. Others may see that subject and answer to it: what is no acknowledgement of
+a stream of ours counts for nothing.
 """
 
 import asyncio
-import json
 
+import msgspec
 from nats.aio.msg import Msg
 
 from persistence.ports import Unavailable
 
 NO_STREAM = "no stream takes these messages"
 _STALL_S_MAX = 2.0
+_STREAMS = frozenset({"STOCK", "LEDGER"})
+
+
+class _Error(msgspec.Struct):
+    description: str = "refused"
+
+
+class _Ack(msgspec.Struct):
+    stream: str = ""
+    seq: int = 0
+    duplicate: bool = False
+    error: _Error | None = None
+
+
+_decode = msgspec.json.Decoder(_Ack).decode
 
 
 class AckRound:
@@ -23,15 +39,25 @@ class AckRound:
         self._wanted = 0
         self._reached: asyncio.Future[None] | None = None
         self.fault: str | None = None
+        self.duplicates: list[int] = []
+        """Where the messages are stored that were there before, by their ids."""
 
     def take(self, message: Msg) -> None:
         """Count one acknowledgement; the first refusal is the round's fault."""
         if message.headers is not None and message.headers.get("Status") == "503":
             self.fail(NO_STREAM)
-        elif b'"error"' in message.data:
-            error = json.loads(message.data).get("error") or {}
-            self.fail(str(error.get("description", "refused")))
-        else:
+            return
+        try:
+            ack = _decode(message.data)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return
+        if ack.error is not None:
+            self.fail(ack.error.description)
+        elif ack.stream and ack.stream not in _STREAMS:
+            self.fail(f"stream {ack.stream} takes these messages")
+        elif ack.stream and ack.seq > 0:
+            if ack.duplicate:
+                self.duplicates.append(ack.seq)
             self._acked += 1
             if self._acked >= self._wanted and self._reached is not None and not self._reached.done():
                 self._reached.set_result(None)

@@ -21,6 +21,8 @@ _PINGS_MAX = 2
 
 LOST = (OSError, TimeoutError, nats.errors.Error)
 """What nats-py raises when the server is not there or refuses."""
+NONSENSE = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
+"""What nats-py raises when an answer is none: another program answered in the server's place."""
 
 
 class NatsConnection:

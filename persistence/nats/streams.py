@@ -5,27 +5,25 @@ of 128, at 13 us of CPU each. What JetStream stores is derived from the ledger a
 are gone are made again, and `ledger_tails` tells the courier where to go on from.
 """
 
-import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
+from typing import TypeVar
 
 import structlog
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import MaxPayloadError
 from nats.js.api import (
-    AckPolicy,
-    ConsumerConfig,
-    DeliverPolicy,
     DiscardPolicy,
     Header,
     StorageType,
     StreamConfig,
 )
-from nats.js.errors import APIError, BadRequestError, NotFoundError
+from nats.js.errors import APIError, BadRequestError
 
-from persistence.nats.acks import NO_STREAM, AckRound
-from persistence.nats.connection import LOST, NatsConnection
+from persistence.nats.acks import AckRound
+from persistence.nats.connection import LOST, NONSENSE, NatsConnection
 from persistence.nats.subjects import LEDGER_SUBJECTS, STOCK_SUBJECTS
+from persistence.nats.tails import id_again, stored_message, tails_of
 from persistence.ports import Message, Unavailable
 
 _log = structlog.get_logger()
@@ -36,7 +34,10 @@ _DEDUPLICATION_S = 120.0
 _IN_FLIGHT_MAX = 512
 """Messages on their way: a few milliseconds' worth, so that a slow server is noticed."""
 _CALL_S_MAX = 2.0
-_FETCH_MAX = 1_000
+_SAME_ID_MAX = 5
+"""How often a message whose id somebody else has used is sent again, under another one each time."""
+
+_T = TypeVar("_T")
 
 
 class NatsStreams:
@@ -97,13 +98,25 @@ class NatsStreams:
         if not messages:
             return
         client = await self._ready()
+        for again in range(_SAME_ID_MAX):
+            places = await self._publish_all(client, messages, again)
+            if await self._are_ours(client, places, messages):
+                return
+            messages = [message for message in messages if message.message_id is not None]
+        raise Unavailable("NATS: other messages have the ids of ours")
+
+    async def _publish_all(self, client: Client, messages: Sequence[Message], again: int) -> list[int]:
+        """Publish messages and wait until all are stored; return where those are that were there before."""
         self._round += 1
         reply = f"{self._inbox}.{self._round}"
         acks = self._rounds[reply] = AckRound()
         try:
             count = 0
             for message in messages:
-                headers = None if message.message_id is None else {Header.MSG_ID.value: message.message_id}
+                headers = None
+                if message.message_id is not None:
+                    id_ = id_again(message.message_id, again) if again else message.message_id
+                    headers = {Header.MSG_ID.value: id_}
                 try:
                     await client.publish(message.subject, message.payload, reply, headers)
                 except MaxPayloadError:
@@ -122,58 +135,47 @@ class NatsStreams:
             raise Unavailable(f"NATS: {str(error) or type(error).__name__}") from error
         finally:
             del self._rounds[reply]
-            if acks.fault == NO_STREAM:
+            if acks.fault is not None:  # Perhaps another program has changed the streams.
                 self._are_streams_there = False
+        return acks.duplicates
+
+    async def _are_ours(self, client: Client, places: Sequence[int], messages: Sequence[Message]) -> bool:
+        """Whether these places of `LEDGER` hold what was published now.
+
+        The server drops a message whose id it has seen within the last two minutes. That is right for one of
+        ours that comes again; but another program may have used the id, or thrown away what had it.
+        """
+        ours = {(message.subject, message.payload) for message in messages} if places else set()
+        for place in places:
+            stored = await self._asked(stored_message(client, _CALL_S_MAX, seq=place))
+            if stored is None or (stored.subject, stored.data) not in ours:
+                return False
+        return True
+
+    async def _asked(self, asked: Awaitable[_T]) -> _T:
+        """Return what the server answers. Raises Unavailable."""
+        try:
+            return await asked
+        except (*LOST, *NONSENSE, Unavailable) as error:
+            self._are_streams_there = False
+            if isinstance(error, Unavailable):
+                raise
+            raise Unavailable(f"NATS: {str(error) or type(error).__name__}") from error
 
     def start_over(self) -> None:
         """See `Streams.start_over`."""
         self._may_have_lost = False
 
     async def ledger_tails(self, partitions: Sequence[int]) -> dict[int, int]:
-        """See `Streams.ledger_tails`. Only headers are fetched, however large the last messages are."""
+        """See `Streams.ledger_tails`."""
         client = await self._ready()
-        tails = dict.fromkeys(partitions, 0)
-        try:
-            async with asyncio.timeout(_CALL_S_MAX + len(tails) / 1_000):
-                for message in await self._last_of_each(client):
-                    message_id = (message.headers or {}).get(Header.MSG_ID.value, "")
-                    partition, _, last_seq = message_id.partition(":")
-                    if partition.isdecimal() and int(partition) in tails:
-                        tails[int(partition)] = int(last_seq)
-                info = await client.jetstream(timeout=_CALL_S_MAX).stream_info("LEDGER")
-        except NotFoundError as error:
-            self._are_streams_there = False
-            raise Unavailable(f"NATS: {error}") from error
-        except LOST as error:
-            raise Unavailable(f"NATS: {str(error) or type(error).__name__}") from error
+        tails = await self._asked(tails_of(client, partitions, _CALL_S_MAX))
+        info = await self._asked(client.jetstream(timeout=_CALL_S_MAX).stream_info("LEDGER"))
+        if self._may_have_lost:  # While it was asked: these may be the tails of before.
+            raise Unavailable("NATS was away and may have lost what it held")
         if info.state.first_seq > 1:
             return {partition: tail for partition, tail in tails.items() if tail}
         return tails
-
-    async def _last_of_each(self, client: Client) -> list[Msg]:
-        """Return the last message of each subject of `LEDGER`, without payloads."""
-        stream = client.jetstream(timeout=_CALL_S_MAX)
-        consumer = await stream.pull_subscribe(
-            LEDGER_SUBJECTS,
-            stream="LEDGER",
-            config=ConsumerConfig(
-                deliver_policy=DeliverPolicy.LAST_PER_SUBJECT,
-                ack_policy=AckPolicy.NONE,
-                headers_only=True,
-                mem_storage=True,
-                inactive_threshold=10.0,
-            ),
-        )
-        try:
-            info = await consumer.consumer_info()
-            pending = info.num_pending or 0
-            found: list[Msg] = []
-            while len(found) < pending:
-                found += await consumer.fetch(min(_FETCH_MAX, pending - len(found)), timeout=_CALL_S_MAX)
-            await stream.delete_consumer("LEDGER", info.name)
-            return found
-        finally:
-            await consumer.unsubscribe()
 
     async def _ready(self) -> Client:
         """Return a connected client whose streams are there. Raises Unavailable."""
@@ -186,7 +188,7 @@ class NatsStreams:
             if not self._are_streams_there:
                 await self._make_streams(client)
                 self._are_streams_there = True
-        except LOST as error:
+        except (*LOST, *NONSENSE) as error:
             raise Unavailable(f"NATS: {str(error) or type(error).__name__}") from error
         if self._may_have_lost:
             raise Unavailable("NATS was away and may have lost what it held")

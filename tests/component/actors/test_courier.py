@@ -18,7 +18,7 @@ from engine.decide import decide
 from engine.entries import Entry
 from engine.refusals import Refused
 from engine.state import Partition
-from persistence.nats.subjects import stock_subject
+from persistence.nats.subjects import ledger_subject, stock_subject
 from persistence.ports import Message
 from tests.component.actors.steered import Gate
 from tests.component.actors.world import PARTITIONS, World, number_of, until, view_of, world
@@ -257,3 +257,39 @@ def test_entries_that_are_too_many_bytes_go_in_order_by_several_messages(
         f"3:{payload['last_seq']}" for payload in payloads
     ]
     assert ledger_messages(3, entries[:1])[0].message_id == "3:1"
+
+
+async def test_a_tail_that_others_forged_has_no_entry_left_out() -> None:
+    async with world() as w:
+        await work(w, 5)
+        await until(lambda: w.hosts[0].courier.lag == 0)
+        number = number_of("TEA")
+        w.streams.is_away = True
+        await w.receive("TEA", 1)
+        await until(lambda: w.hosts[0].courier.lag > 0)
+        w.streams.tails[ledger_subject(number)] = 10**15
+        await w.hosts[0].take(list(range(PARTITIONS)))
+        w.streams.is_away = False
+        await until(lambda: w.hosts[0].courier.lag == 0)
+        assert is_complete(w)
+
+
+async def test_a_tail_that_is_none_does_not_keep_the_courier_busy_for_ever() -> None:
+    async with world() as w:
+        await w.receive("TEA", 1)
+        await until(lambda: w.hosts[0].courier.lag == 0)
+        w.streams.tails[ledger_subject(number_of("TEA"))] = -3
+        await w.hosts[0].take(list(range(PARTITIONS)))
+        await until(lambda: w.hosts[0].courier.lag == 0)
+        assert is_complete(w)
+
+
+async def test_a_courier_with_nothing_to_send_sees_that_the_streams_were_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("actors.courier._LOOK_EVERY_S", 0.02)
+    async with world() as w:
+        await work(w, 10)
+        await until(lambda: w.hosts[0].courier.lag == 0)
+        w.streams.wipe()
+        await until(lambda: is_complete(w))

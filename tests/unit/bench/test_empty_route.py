@@ -1,12 +1,16 @@
 from unittest.mock import Mock
 
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
 from api.server import Server, ServerOptions
 from bench.peers.empty_route import OPTIONS, empty
 
 
 def test_the_empty_route_is_served_with_the_options_of_the_product() -> None:
     product = Server(Mock(), ServerOptions()).config
-    assert {name: getattr(product, name) for name in OPTIONS} == OPTIONS
+    used = {name: getattr(product, name) for name in OPTIONS}
+    assert issubclass(used["http"], HttpToolsProtocol), "the product bounds what httptools takes"
+    assert {**used, "http": "httptools"} == OPTIONS
 
 
 async def test_the_empty_route_answers_at_once() -> None:
