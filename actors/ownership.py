@@ -29,6 +29,8 @@ class Ownership:
 
     def __init__(self, host: Host) -> None:
         self._host = host
+        self._has_lost = False
+        """Whether anything was ever given up: then others may have decided what is remembered here."""
 
     # Taking partitions over
 
@@ -43,6 +45,8 @@ class Ownership:
         if again or not {entry.partition for entry in closed.entries}.isdisjoint(partitions):
             # The batch on its way has what was lost before, and must not lose what is claimed now.
             await host.committer.passed()
+        if self._has_lost:
+            host.keys.forget_refusals()
         heads = await host.snapshots.claim(host.options.name, address, partitions, host.clock())
         for head in heads:
             host.owned[head.partition] = OwnedPartition(head.partition, head.epoch)
@@ -87,6 +91,7 @@ class Ownership:
     def lose(self, partitions: frozenset[int], batches: list[Batch]) -> None:
         """Give up partitions that another host has taken; nothing of theirs in the batches happened."""
         host = self._host
+        self._has_lost = True
         _log.warning("partitions_lost", host=host.options.name, partitions=len(partitions))
         requests = [request for batch in batches for request in batch.without(partitions)]
         for number in partitions:

@@ -9,7 +9,7 @@ from actors.queries import ReadStock
 from actors.requests import Request, Status
 from engine.commands import ReceiveStock, ReserveLine, ReserveStock
 from engine.images import digest
-from tests.component.actors.world import PARTITIONS, number_of, skus_in, until, view_of, world
+from tests.component.actors.world import PARTITIONS, code_of, number_of, skus_in, until, view_of, world
 
 
 class Caller:
@@ -172,3 +172,16 @@ async def test_a_killed_host_is_followed_by_one_with_the_same_state() -> None:
         second = await w.host("second")
         after = {number: digest(owned.state) for number, owned in second.host.owned.items()}
         assert [{**one, "seq": 0} for one in after.values()] == [{**one, "seq": 0} for one in before.values()]
+
+
+async def test_a_refusal_is_not_told_again_once_another_owner_has_carried_the_command_out() -> None:
+    async with world() as w:
+        number = number_of("TEA")
+        await w.receive("TEA", 1)
+        first = w.hosts[0]
+        assert code_of(await w.reserve("TEA", 2, "again")) == "insufficient_stock"
+        await w.host("second", [number])
+        await w.receive("TEA", 1)
+        done = view_of(await w.reserve("TEA", 2, "again"))
+        await first.take([number])
+        assert view_of(await w.reserve("TEA", 2, "again"))["id"] == done["id"]
