@@ -156,7 +156,7 @@ class Activator:
         host, number = self._host, owned.state.number
         retry_s = 0.02
         try:
-            while owned.queue and host.owned.get(number) is owned:
+            while owned.queue and owned.is_ready and host.owned.get(number) is owned:
                 try:
                     await self._load(owned)
                 except Unavailable:
@@ -164,7 +164,9 @@ class Activator:
                     retry_s = min(retry_s * 2, 0.5)
                     continue
                 for _ in range(_DRAIN_MAX):
-                    if not owned.queue or not self.is_prepared(owned, owned.queue[0]):
+                    if not owned.is_ready or not owned.queue:
+                        break
+                    if not self.is_prepared(owned, owned.queue[0]):
                         break
                     host.handle(owned, owned.queue.popleft())
                 if host.committer.open.requests or host.committer.open.entries:

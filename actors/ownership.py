@@ -90,9 +90,13 @@ class Ownership:
 
     def lose(self, partitions: frozenset[int], batches: list[Batch]) -> None:
         """Give up partitions that another host has taken; nothing of theirs in the batches happened."""
+        _log.warning("partitions_lost", host=self._host.options.name, partitions=len(partitions))
+        self.let_go(partitions, batches)
+
+    def let_go(self, partitions: frozenset[int], batches: list[Batch]) -> None:
+        """Do the same with partitions that were handed over on purpose."""
         host = self._host
         self._has_lost = True
-        _log.warning("partitions_lost", host=host.options.name, partitions=len(partitions))
         requests = [request for batch in batches for request in batch.without(partitions)]
         for number in partitions:
             owned = host.owned.pop(number, None)

@@ -13,6 +13,7 @@ from actors.auditor import Auditor
 from actors.clockwork import Clockwork
 from actors.courier import Courier
 from actors.gateway import LaneGateway
+from actors.handing_over import HandingOver
 from actors.host import Host
 from actors.lane_server import Control, LaneServer
 from actors.snapshotter import Snapshotter
@@ -23,6 +24,14 @@ _log = structlog.get_logger()
 _ANSWER_S_MAX = 5.0
 """How long a host that stops waits for requests that wait for storage."""
 _ANSWER_POLL_S = 0.005
+
+
+class HandOver(msgspec.Struct):
+    """What a host is told to give to another."""
+
+    partitions: list[int]
+    address: str
+    """host:port of the lanes of the host that shall take them."""
 
 
 class RunningHost:
@@ -47,12 +56,14 @@ class RunningHost:
         self.peers = LaneGateway(directory, token, partitions)
         self.clockwork = Clockwork(host, self.peers)
         self.auditor = Auditor(host)
+        self.handing_over = HandingOver(host, self.snapshotter, self.peers)
         self.address = ""
         self._node = node
         controls: dict[str, Control] = {
             "ping": self._ping,
             "owned": self._owned,
             "take": self._take,
+            "hand_over": self._hand_over,
             "flush": self._flush,
             "describe": self._describe,
         }
@@ -103,6 +114,11 @@ class RunningHost:
         await self.take(numbers)
         return len(numbers)
 
+    async def _hand_over(self, fields: Any) -> dict[str, Any]:  # noqa: ANN401 - checked here
+        order = msgspec.convert(fields, HandOver)
+        handed = await self.handing_over.hand_over(order.partitions, order.address)
+        return handed._asdict()
+
     async def _flush(self, _: Any) -> None:  # noqa: ANN401 - nothing is asked
         """Write all snapshots; flushes that are asked for while one runs share the next one."""
         running = self._flushing
@@ -121,7 +137,8 @@ class RunningHost:
             "pid": os.getpid(),
             "address": self.address,
             "partitions": len(host.owned),
-            "ready": sum(owned.is_ready for owned in host.owned.values()),
+            # One that is being handed over is served all the time: its requests wait a moment.
+            "ready": sum(owned.is_ready for owned in host.owned.values()) + len(self.handing_over.leaving),
             "in_flight": host.in_flight,
             "max_in_flight": host.options.max_in_flight,
             "active_stocks": sum(len(owned.state.stocks) for owned in host.owned.values()),

@@ -10,6 +10,7 @@ from persistence.memory.ledger import MemoryLedger
 from persistence.memory.read_model import MemoryReadModel
 from persistence.memory.snapshots import MemorySnapshots
 from persistence.memory.streams import MemoryStreams
+from persistence.memory.wishes import MemoryWishes
 
 __all__ = [
     "MemoryCursors",
@@ -19,4 +20,5 @@ __all__ = [
     "MemoryReadModel",
     "MemorySnapshots",
     "MemoryStreams",
+    "MemoryWishes",
 ]

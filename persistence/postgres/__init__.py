@@ -9,6 +9,7 @@ from persistence.postgres.ledger import PostgresLedger
 from persistence.postgres.read_model import PostgresReadModel
 from persistence.postgres.sessions import Sessions
 from persistence.postgres.snapshots import PostgresSnapshots
+from persistence.postgres.wishes import PostgresWishes
 
 __all__ = [
     "PostgresCursors",
@@ -16,5 +17,6 @@ __all__ = [
     "PostgresLedger",
     "PostgresReadModel",
     "PostgresSnapshots",
+    "PostgresWishes",
     "Sessions",
 ]
