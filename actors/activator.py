@@ -164,9 +164,7 @@ class Activator:
                     retry_s = min(retry_s * 2, 0.5)
                     continue
                 for _ in range(_DRAIN_MAX):
-                    if not owned.is_ready or not owned.queue:
-                        break
-                    if not self.is_prepared(owned, owned.queue[0]):
+                    if not self._has_next(owned):
                         break
                     host.handle(owned, owned.queue.popleft())
                 if host.committer.open.requests or host.committer.open.entries:
@@ -174,6 +172,10 @@ class Activator:
                 await host.sleep(0)
         finally:
             owned.is_activating = False
+
+    def _has_next(self, owned: OwnedPartition) -> bool:
+        """Whether the first request of the queue can be decided now."""
+        return owned.is_ready and bool(owned.queue) and self.is_prepared(owned, owned.queue[0])
 
     async def _load(self, owned: OwnedPartition) -> None:
         """Load what the first requests of the queue need. Raises Unavailable."""

@@ -56,13 +56,32 @@ def ray_processes() -> list[dict[str, Any]]:
     return found
 
 
+def host_settings(settings: Settings, token: str, partitions: int) -> dict[str, Any]:
+    """Return what a host is built from: see `binkeeper.host.build_host`."""
+    assert settings.postgres_url is not None and settings.nats_url is not None  # noqa: PT018 - resolved above
+    return {
+        "postgres_url": settings.postgres_url.get_secret_value(),
+        "nats_url": settings.nats_url.get_secret_value(),
+        "lane_host": settings.lane_host,
+        "lane_token": token,
+        "partitions": partitions,
+        "max_in_flight": settings.max_in_flight,
+        "key_window": settings.key_window,
+        "snapshot_interval_s": settings.snapshot_interval_s,
+        "log_level": settings.log_level,
+    }
+
+
 async def run(settings: Settings, address: str) -> None:
     """Serve until SIGTERM. Raises Fault or OSError when the start fails."""
     from actors.gateway import LaneGateway  # noqa: PLC0415 - after Ray was started
+    from actors.places import first_places  # noqa: PLC0415
+    from actors.placing import Placing  # noqa: PLC0415
     from actors.ray_launcher import RayLauncher  # noqa: PLC0415
     from actors.supervisor import HostProcess, Supervisor  # noqa: PLC0415
     from binkeeper.host import build_host  # noqa: PLC0415
-    from persistence.postgres import PostgresDirectory, Sessions  # noqa: PLC0415
+    from engine.partitioning import partition_of  # noqa: PLC0415
+    from persistence.postgres import PostgresDirectory, PostgresWishes, Sessions  # noqa: PLC0415
 
     assert settings.postgres_url is not None and settings.nats_url is not None  # noqa: PT018 - resolved above
     assert settings.lane_token is not None
@@ -78,21 +97,7 @@ async def run(settings: Settings, address: str) -> None:
     if partitions is None:
         return
     gateway = LaneGateway(directory, token, partitions)
-    launcher = RayLauncher(
-        {
-            "postgres_url": settings.postgres_url.get_secret_value(),
-            "nats_url": settings.nats_url.get_secret_value(),
-            "lane_host": settings.lane_host,
-            "lane_token": token,
-            "partitions": partitions,
-            "max_in_flight": settings.max_in_flight,
-            "key_window": settings.key_window,
-            "snapshot_interval_s": settings.snapshot_interval_s,
-            "log_level": settings.log_level,
-        },
-        build_host,
-        settings.shutdown_grace_s,
-    )
+    launcher = RayLauncher(host_settings(settings, token, partitions), build_host, settings.shutdown_grace_s)
     own = ray_processes() if settings.ray_address is None else []
 
     def changed(processes: Sequence[HostProcess]) -> None:
@@ -110,13 +115,13 @@ async def run(settings: Settings, address: str) -> None:
         standbys=settings.standbys,
         changed=changed,
     )
+    wishes = PostgresWishes(sessions)
+    isolated = {partition_of(*stock, partitions) for stock in (await wishes.wished()).isolated}
+    supervisor.arrange(first_places(partitions, settings.hosts, isolated))
+    placing = Placing(supervisor, wishes, partitions=partitions, hosts=settings.hosts)
     tell(event="progress", text=f"starting {settings.hosts} host(s) for {partitions} partitions")
     await supervisor.start()
-    stopped = asyncio.create_task(stopping.wait())
-    serving = asyncio.create_task(supervisor.serving())
-    await asyncio.wait([stopped, serving], return_when=asyncio.FIRST_COMPLETED)
-    if serving.done():
-        tell(event="ready")
+    granting = asyncio.create_task(_grant(supervisor, placing))
     while not stopping.is_set():
         if len(ray_processes()) < len(own):
             tell(event="failed", text="Ray's own processes died")
@@ -124,10 +129,18 @@ async def run(settings: Settings, address: str) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_WATCH_S):
                 await stopping.wait()
-    serving.cancel()
+    granting.cancel()
+    await asyncio.gather(granting, return_exceptions=True)
     await supervisor.stop()
     await gateway.close()
     await sessions.close()
+
+
+async def _grant(supervisor: Any, placing: Any) -> None:  # noqa: ANN401 - imported late
+    """Tell when every place is served, and carry out what is wished from then on."""
+    await supervisor.serving()
+    tell(event="ready")
+    await placing.run()
 
 
 async def _partitions(directory: Any, stopping: asyncio.Event) -> int | None:  # noqa: ANN401 - imported late

@@ -13,15 +13,17 @@ from persistence.memory import (
     MemoryReadModel,
     MemorySnapshots,
     MemoryStreams,
+    MemoryWishes,
 )
 from persistence.nats.streams import NatsStreams
-from persistence.ports import Cursors, Directory, Ledger, ReadModel, Snapshots, Streams
+from persistence.ports import Cursors, Directory, Ledger, ReadModel, Snapshots, Streams, Wishes
 from persistence.postgres import (
     PostgresCursors,
     PostgresDirectory,
     PostgresLedger,
     PostgresReadModel,
     PostgresSnapshots,
+    PostgresWishes,
     Sessions,
 )
 from tests.conftest import PARTITIONS
@@ -39,6 +41,7 @@ class Storage:
     directory: Directory
     read_model: ReadModel
     cursors: Cursors
+    wishes: Wishes
 
 
 @pytest.fixture(params=["memory", "postgres"])
@@ -52,6 +55,7 @@ async def storage(request: pytest.FixtureRequest) -> AsyncIterator[Storage]:
             MemoryDirectory(database),
             MemoryReadModel(database),
             MemoryCursors(database),
+            MemoryWishes(),
         )
         return
     url = request.getfixturevalue("postgres_url")
@@ -64,6 +68,7 @@ async def storage(request: pytest.FixtureRequest) -> AsyncIterator[Storage]:
         PostgresDirectory(sessions),
         PostgresReadModel(sessions),
         PostgresCursors(sessions),
+        PostgresWishes(sessions),
     )
     for closable in (ledger, other_ledger, sessions, other_sessions):
         await closable.close()

@@ -1,4 +1,4 @@
-"""Partitions moved on purpose by the supervisor: isolated SKUs, an even spread, under load and without errors."""
+"""Partitions moved on purpose by the supervisor, under load: isolated SKUs, an even spread, no errors."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -162,7 +162,9 @@ async def test_a_host_that_dies_while_it_hands_over_is_replaced_and_the_wish_is_
         source = p.s.owner(_HOT)
         with source.running.host.ledger.gate.held():  # type: ignore[attr-defined]
             number = await p.wishes.isolate(("LON", _HOT))
-            await until(lambda: source.running.handing_over.leaving != {} or source.running.host.in_flight > 5)
+            await until(
+                lambda: source.running.handing_over.leaving != {} or source.running.host.in_flight > 5
+            )
             await p.s.launcher.crash(source)
         await p.granted(number)
         assert p.owned()[p.s.owner(_HOT).name] == {number_of(_HOT)}
