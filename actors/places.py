@@ -60,6 +60,17 @@ def even_moves(places: Sequence[Place]) -> list[Move]:
         moves.setdefault((fullest, emptiest), []).append(partition)
 
 
+def emptying_moves(place: Place, others: Sequence[Place]) -> list[Move]:
+    """Return the moves by which a place's partitions go to those others that have the fewest."""
+    counts = [len(other.partitions) for other in others]
+    shares: list[list[int]] = [[] for _ in others]
+    for partition in sorted(place.partitions):
+        index = counts.index(min(counts))
+        shares[index].append(partition)
+        counts[index] += 1
+    return [Move(share, place, other) for share, other in zip(shares, others, strict=True) if share]
+
+
 def crowded(places: Sequence[Place], nodes: Iterable[str]) -> tuple[Place, str] | None:
     """Return a place whose host should go to another node, and that node; None when hosts lie evenly.
 

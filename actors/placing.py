@@ -11,7 +11,7 @@ from typing import Protocol
 import structlog
 
 from actors.outcomes import Fault, Unavailable
-from actors.places import HostProcess, Move, Place, crowded, even_moves
+from actors.places import HostProcess, Move, Place, crowded, emptying_moves, even_moves
 from engine.partitioning import partition_of
 from persistence.ports import Granted, Wish, Wishes
 
@@ -144,9 +144,8 @@ class Placing:
 
     async def _empty(self, place: Place, others: list[Place]) -> None:
         """Give a place's partitions to those others that have the fewest."""
-        for partition in sorted(place.partitions):
-            target = min(others, key=lambda other: len(other.partitions))
-            await self._move([partition], place, target)
+        for partitions, source, target in emptying_moves(place, others):
+            await self._move(partitions, source, target)
 
     async def _move(self, partitions: list[int], source: Place, target: Place) -> None:
         for start in range(0, len(partitions), _GROUP):
