@@ -1,91 +1,132 @@
-"""Open-loop load through HTTP/1.1: as many connections as it takes, within a bound, each with one request."""
+"""Load through HTTP/1.1: many connections, each with at most one request under way."""
 
 import asyncio
-from collections import deque
+import json
+from collections.abc import Callable
 from typing import Any, cast
 
-from bench.http_load import HttpLoad, length_of
-from bench.open_load import ACCEPTED, REFUSED, UNKNOWN, OpenRun, Schedule, open_key
+from bench.http_load import length_of
+from bench.open_load import (
+    ACCEPTED,
+    REFUSED,
+    UNKNOWN,
+    UNSENT,
+    ClosedRun,
+    OpenRun,
+    Schedule,
+    open_key,
+    skus_together,
+)
 from bench.workloads import Workload
 
-CONNECTIONS_MAX = 2_000
-"""What one machine's callers may have open; more requests wait for one, and that counts."""
+CONNECTIONS_MAX = 1_000
+"""What the callers have open together. A request for which none is free is not sent, as with any pool."""
+_CONNECT_AT_ONCE = 50
 _DRAIN_S = 30.0
 _HEAD_END = b"\r\n\r\n"
 _NOTHING_HAPPENED = frozenset((429, 503))
 _DONE = 201
 
 
-class OpenHttp(HttpLoad):
-    """Reserves at a server at the times at which they are due."""
+class OpenHttp:
+    """Reserves of several lines at a server, at the times at which they are due."""
+
+    def __init__(self, host: str, port: int, token: str, partitions: int) -> None:
+        self._address = host, port
+        self._token = token
+        self._partitions = partitions
+
+    async def close(self) -> None:
+        """Do nothing: connections live as long as a load."""
+
+    async def capacity(
+        self, workload: Workload, salt: int, *, in_flight: int, seconds: float
+    ) -> dict[str, Any]:
+        """Keep so many reserves under way; return their rate."""
+        run = ClosedRun()
+        callers = _Callers(run, *self._address, connections_max=in_flight)
+        await callers.open_all()
+        told = await run.run(self._sender(callers, workload, salt), in_flight=in_flight, seconds=seconds)
+        callers.close()
+        return told
 
     async def open(
         self, workload: Workload, salt: int, *, phases: list[tuple[float, float]]
     ) -> dict[str, Any]:
         """Send reserves by the schedule; return what became of them (see `bench.open_load`)."""
         run = OpenRun(Schedule([(rate, seconds) for rate, seconds in phases]))
-        callers = _Callers(run, self._host, self._port)
-        sequence, template = workload.sequence(salt), self._template(workload)
-        skus = [workload.sku(index).encode() for index in range(workload.bins)]
+        callers = _Callers(run, *self._address, connections_max=CONNECTIONS_MAX)
+        await callers.open_all()
+        await run.run(self._sender(callers, workload, salt), drain_s=_DRAIN_S)
+        callers.close()
+        return {**run.plain(), "connections": CONNECTIONS_MAX, "retry_after_missing": callers.unadvised}
+
+    def _sender(self, callers: "_Callers", workload: Workload, salt: int) -> Callable[[int], None]:
+        requests = [
+            self._template([{"site": workload.name, "sku": sku, "quantity": 1} for sku in skus])
+            for _, skus in skus_together(workload, self._partitions)
+        ]
 
         def send(number: int) -> None:
-            sku = skus[sequence[number % len(sequence)]]
-            callers.send(number, template % (open_key(salt, number).encode(), sku))
+            callers.send(number, requests[number % len(requests)] % open_key(salt, number).encode())
 
-        await run.run(send, drain_s=_DRAIN_S)
-        callers.close()
-        return {**run.plain(), "connections": callers.opened, "retry_after_missing": callers.unadvised}
+        return send
+
+    def _template(self, lines: list[dict[str, Any]]) -> bytes:
+        """Return a request in which the key is missing."""
+        body = json.dumps({"lines": lines}, separators=(",", ":"))
+        head = (
+            "POST /v1/reservations HTTP/1.1\r\n"
+            f"Host: {self._address[0]}:{self._address[1]}\r\n"
+            f"Authorization: Bearer {self._token}\r\n"
+            "Content-Type: application/json\r\n"
+            "Idempotency-Key: %b\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n"
+        )
+        return (head + body).encode()
 
 
 class _Callers:
-    """The connections of a load: those at rest, and what waits for one."""
+    """The connections of a load."""
 
-    def __init__(self, run: OpenRun, host: str, port: int) -> None:
+    def __init__(self, run: ClosedRun | OpenRun, host: str, port: int, *, connections_max: int) -> None:
         self.run = run
-        self.opened = 0
         self.unadvised = 0
         """Refusals without `Retry-After`."""
         self._address = host, port
+        self._connections_max = connections_max
         self._resting: list[_Connection] = []
         self._all: set[_Connection] = set()
-        self._waiting: deque[tuple[int, bytes]] = deque()
-        self._opening: set[asyncio.Task[None]] = set()
+
+    async def open_all(self) -> None:
+        """Connect, some at a time."""
+        loop = asyncio.get_running_loop()
+        while len(self._all) < self._connections_max:
+            count = min(_CONNECT_AT_ONCE, self._connections_max - len(self._all))
+            made = [loop.create_connection(lambda: _Connection(self), *self._address) for _ in range(count)]
+            fresh = [protocol for _, protocol in await asyncio.gather(*made)]
+            self._all.update(fresh)
+            self._resting += fresh
 
     def send(self, number: int, request: bytes) -> None:
-        """Send a request by a connection at rest, or a new one."""
+        """Send a request by a connection at rest; without one it is not sent: its caller's pool is empty."""
         if self._resting:
             self._resting.pop().send(number, request)
-            return
-        self._waiting.append((number, request))
-        if self.opened < CONNECTIONS_MAX:
-            self.opened += 1
-            task = asyncio.get_running_loop().create_task(self._open())
-            self._opening.add(task)
-            task.add_done_callback(self._opening.discard)
-
-    async def _open(self) -> None:
-        made = await asyncio.get_running_loop().create_connection(lambda: _Connection(self), *self._address)
-        self._all.add(made[1])
-        self.rested(made[1])
+        else:
+            self.run.ended(number, UNSENT)
 
     def rested(self, connection: "_Connection") -> None:
-        """Give a connection that has its answer the next request."""
-        if self._waiting:
-            connection.send(*self._waiting.popleft())
-        else:
-            self._resting.append(connection)
+        """Take a connection back that has its answer."""
+        self._resting.append(connection)
 
     def lost(self, connection: "_Connection") -> None:
         """Forget a connection."""
         self._all.discard(connection)
-        self.opened -= 1
         if connection in self._resting:
             self._resting.remove(connection)
 
     def close(self) -> None:
         """Close all connections."""
-        for task in self._opening:
-            task.cancel()
         for connection in list(self._all):
             connection.close()
 
@@ -134,7 +175,6 @@ class _Connection(asyncio.Protocol):
         assert number is not None
         if status in _NOTHING_HAPPENED:
             self._callers.unadvised += b"retry-after:" not in buffer[:head_end].lower()
-            self._callers.run.ended(number, REFUSED)
-        else:
-            self._callers.run.ended(number, ACCEPTED if status == _DONE else UNKNOWN)
         self._callers.rested(self)
+        outcome = ACCEPTED if status == _DONE else REFUSED if status in _NOTHING_HAPPENED else UNKNOWN
+        self._callers.run.ended(number, outcome)

@@ -11,9 +11,15 @@ from time import perf_counter
 from typing import Any
 
 from bench.samples import percentile
+from bench.workloads import Workload
 
-ACCEPTED, REFUSED, UNKNOWN, SILENT = b"a", b"r", b"u", b"."
-"""How a request ended; SILENT: no answer came before the run ended."""
+ACCEPTED, REFUSED, UNKNOWN, UNSENT, SILENT = b"a", b"r", b"u", b"n", b"."
+"""How a request ended. UNSENT: its caller had no connection free; SILENT: no answer came in time."""
+
+LINES = 6
+"""SKUs of one partition that each request reserves: much work for little to send, so that one generator can
+offer several times what the product carries."""
+_WARM_S = 1.0
 
 _TICK_S = 0.002
 _SECOND_S = 1.0
@@ -43,6 +49,44 @@ class Schedule:
             times.extend(began_s + index / rate for index in range(count))
             began_s += seconds
         return times
+
+
+class ClosedRun:
+    """So many requests under way all the time: what is answered in a second is the capacity."""
+
+    def __init__(self) -> None:
+        self._send: Callable[[int], None]
+        self._next = 0
+        self._accepted = 0
+        self._open = 0
+        self._is_over = False
+        self._ended = asyncio.Event()
+
+    def ended(self, number: int, outcome: bytes) -> None:  # noqa: ARG002 - as of an open run
+        """Send the next one."""
+        self._accepted += outcome == ACCEPTED
+        self._open -= 1
+        if not self._is_over:
+            self._begin()
+        elif not self._open:
+            self._ended.set()
+
+    def _begin(self) -> None:
+        number, self._next, self._open = self._next, self._next + 1, self._open + 1
+        self._send(number)
+
+    async def run(self, send: Callable[[int], None], *, in_flight: int, seconds: float) -> dict[str, Any]:
+        """Return the rate, after a second that does not count."""
+        self._send = send
+        for _ in range(in_flight):
+            self._begin()
+        await asyncio.sleep(_WARM_S)
+        began_s, before = perf_counter(), self._accepted
+        await asyncio.sleep(seconds)
+        rate = (self._accepted - before) / (perf_counter() - began_s)
+        self._is_over = True
+        await self._ended.wait()
+        return {"ops_s": rate}
 
 
 class OpenRun:
@@ -104,14 +148,16 @@ class OpenRun:
     def _told(self, first: int, end: int, seconds: float) -> dict[str, Any]:
         found: dict[str, list[float]] = {"accepted": [], "refused": []}
         names = {ACCEPTED[0]: "accepted", REFUSED[0]: "refused"}
-        unknown = 0
+        unknown = unsent = 0
         for number in range(first, end):
             name = names.get(self.outcomes[number])
-            if name is None:
-                unknown += 1
-            else:
+            if name is not None:
                 found[name].append(self.spent_s[number] * 1000)
-        told: dict[str, Any] = {"offered": end - first, "unknown": unknown}
+            elif self.outcomes[number] == UNSENT[0]:
+                unsent += 1
+            else:
+                unknown += 1
+        told: dict[str, Any] = {"offered": end - first, "unknown": unknown, "unsent": unsent}
         for name, spent_ms in found.items():
             told[name] = len(spent_ms)
             spent_ms.sort()
@@ -120,6 +166,18 @@ class OpenRun:
             told[f"{name}_max_ms"] = spent_ms[-1] if spent_ms else 0.0
         told["accepted_s"] = told["accepted"] / seconds
         return told
+
+
+def skus_together(workload: Workload, partitions: int) -> list[tuple[int, list[str]]]:
+    """Return SKUs that are reserved together: each time `LINES` of one partition, with its number."""
+    by_partition: dict[int, list[str]] = {}
+    for index in range(workload.bins):
+        by_partition.setdefault(workload.partition(index, partitions), []).append(workload.sku(index))
+    return [
+        (number, skus[start : start + LINES])
+        for number, skus in sorted(by_partition.items())
+        for start in range(0, len(skus) - LINES + 1, LINES)
+    ]
 
 
 def open_key(salt: int, number: int) -> str:

@@ -9,21 +9,32 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import psutil
+import structlog
 
 from binkeeper.events import tell
 from binkeeper.settings import Settings
+
+_log = structlog.get_logger()
 
 _DATABASE_TIMEOUT_S = 60.0
 _WATCH_S = 0.5
 
 
+class Ray(NamedTuple):
+    """The Ray that hosts are placed on."""
+
+    address: str
+    mend: Callable[[], None] | None
+    """Starts the control store of a Ray of our own again; None for a cluster that others run."""
+
+
 @contextlib.contextmanager
-def ray_of(settings: Settings) -> Iterator[str]:
-    """Start Ray on this machine, or join the cluster that the settings name; yield its address."""
+def ray_of(settings: Settings) -> Iterator[Ray]:
+    """Start Ray on this machine, or join the cluster that the settings name."""
     from actors.ray_head import LocalRay, join_ray, leave_ray  # noqa: PLC0415 - 0.6 s for Ray
 
     local = None
@@ -37,7 +48,7 @@ def ray_of(settings: Settings) -> Iterator[str]:
         address = local.address
     try:
         join_ray(address)
-        yield address
+        yield Ray(address, local.mend if local is not None else None)
     finally:
         leave_ray()
         if local is not None:
@@ -72,7 +83,7 @@ def host_settings(settings: Settings, token: str, partitions: int) -> dict[str, 
     }
 
 
-async def run(settings: Settings, address: str) -> None:
+async def run(settings: Settings, ray: Ray) -> None:
     """Serve until SIGTERM. Raises Fault or OSError when the start fails."""
     from actors.gateway import LaneGateway  # noqa: PLC0415 - after Ray was started
     from actors.places import first_places  # noqa: PLC0415
@@ -98,14 +109,13 @@ async def run(settings: Settings, address: str) -> None:
         return
     gateway = LaneGateway(directory, token, partitions)
     launcher = RayLauncher(host_settings(settings, token, partitions), build_host, settings.shutdown_grace_s)
-    own = ray_processes() if settings.ray_address is None else []
 
     def changed(processes: Sequence[HostProcess]) -> None:
         hosts = [{"role": "host", "pid": p.pid, "name": p.name, "address": p.address} for p in processes]
-        tell(event="processes", processes=own + hosts)
+        tell(event="processes", processes=(ray_processes() if ray.mend is not None else []) + hosts)
 
     changed([])
-    tell(event="ray", address=address)
+    tell(event="ray", address=ray.address)
     supervisor = Supervisor(
         launcher,
         gateway.control,
@@ -123,9 +133,8 @@ async def run(settings: Settings, address: str) -> None:
     await supervisor.start()
     granting = asyncio.create_task(_grant(supervisor, placing))
     while not stopping.is_set():
-        if len(ray_processes()) < len(own):
-            tell(event="failed", text="Ray's own processes died")
-            os._exit(1)  # What is left of Ray dies with us, and the launcher starts everything anew.
+        if ray.mend is not None and await _mended(ray.mend):
+            changed(supervisor.processes())
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_WATCH_S):
                 await stopping.wait()
@@ -134,6 +143,23 @@ async def run(settings: Settings, address: str) -> None:
     await supervisor.stop()
     await gateway.close()
     await sessions.close()
+
+
+async def _mended(mend: Callable[[], None]) -> bool:
+    """See whether our own Ray lives; start its control store again, if that alone has died."""
+    roles = {entry["role"] for entry in ray_processes()}
+    if "raylet" not in roles:
+        tell(event="failed", text="Ray's raylet died")
+        os._exit(1)  # Hosts have died with it, what is left of Ray dies with us, and all is started anew.
+    if "gcs" in roles:
+        return False
+    try:
+        await asyncio.to_thread(mend)
+    except Exception as fault:  # noqa: BLE001 - Ray raises anything; stock operations go on without it
+        _log.warning("ray_waits", fault=str(fault))
+        return False
+    _log.warning("ray_mended")
+    return True
 
 
 async def _grant(supervisor: Any, placing: Any) -> None:  # noqa: ANN401 - imported late
@@ -162,8 +188,8 @@ def main() -> int:
     """Run the supervisor; one line tells why it could not."""
     settings = Settings.read()
     try:
-        with ray_of(settings) as address:
-            asyncio.run(run(settings, address))
+        with ray_of(settings) as ray:
+            asyncio.run(run(settings, ray))
     except Exception as fault:
         text = str(fault).splitlines()[0] if str(fault) else type(fault).__name__
         tell(event="failed", text=f"supervisor: {text}")
