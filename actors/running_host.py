@@ -58,7 +58,7 @@ class RunningHost:
         self.auditor = Auditor(host)
         self.handing_over = HandingOver(host, self.snapshotter, self.peers)
         self.address = ""
-        self._node = node
+        self.node = node
         controls: dict[str, Control] = {
             "ping": self._ping,
             "owned": self._owned,
@@ -133,7 +133,7 @@ class RunningHost:
         host = self.host
         return {
             "host": host.options.name,
-            "node": self._node,
+            "node": self.node,
             "pid": os.getpid(),
             "address": self.address,
             "partitions": len(host.owned),
