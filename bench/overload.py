@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -186,15 +186,47 @@ class _Memory:
             await asyncio.sleep(_SAMPLE_S)
 
     def plain(self) -> dict[str, float]:
-        """Return the first, largest and last figure of each role in MiB."""
+        """Return each role's first, largest and last figure in MiB, and its growth in the second half."""
         found: dict[str, float] = {}
         for role, seen in self._seen.items():
+            half = seen[len(seen) // 2 :]
             found |= {
+                f"{role}_grown_mib": rounded(half[-1] - half[0]),
                 f"{role}_first_mib": rounded(seen[0]),
                 f"{role}_most_mib": rounded(max(seen)),
                 f"{role}_last_mib": rounded(seen[-1]),
             }
         return found
+
+
+P99_MS_MAX = 1_500
+AFTER_P99_MS_MAX = 1_000
+GROWN_MIB_MAX = 64
+"""What an overload may cost. The host's window of keys fills meanwhile: that is bounded, and no leak."""
+
+
+def shortcomings(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Return where a row is not what is promised."""
+    found = []
+    for row in rows:
+        where = f"{row['door']} at {row['factor']:g} times"
+        if row["accepted_p99_ms"] > P99_MS_MAX:
+            found.append(
+                f"{where}: accepted requests took {row['accepted_p99_ms']:g} ms at the 99th percentile"
+            )
+        if row["after_first_s_p99_ms"] > AFTER_P99_MS_MAX:
+            found.append(f"{where}: {row['after_first_s_p99_ms']:g} ms in the first second after it")
+        if not row["refused"]:
+            found.append(f"{where}: nothing was refused")
+        if row["retry_after_missing"]:
+            found.append(f"{where}: {row['retry_after_missing']} refusals without Retry-After")
+        if row["unknown"]:
+            found.append(f"{where}: the outcome of {row['unknown']} requests is not known")
+        grown = {role: row[f"{role}_grown_mib"] for role in ("host", "api")}
+        found += [
+            f"{where}: the {role} grew by {mib:g} MiB" for role, mib in grown.items() if mib > GROWN_MIB_MAX
+        ]
+    return found
 
 
 def overload(plan: OverloadPlan, say: Callable[[str], None]) -> list[dict[str, Any]]:

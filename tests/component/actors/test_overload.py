@@ -105,6 +105,7 @@ async def test_a_slow_database_slows_its_own_partitions_only() -> None:
         is_over = True
         await asyncio.gather(*calls)
         assert min(spent_s[slow_sku]) >= 0.19
-        fast = sorted(spent_s[fast_sku])
-        assert len(fast) > 5 * len(spent_s[slow_sku])
-        assert fast[int(len(fast) * 0.99)] < 0.19  # Nobody there waits for a commit of the slow one.
+        fast, late = sorted(spent_s[fast_sku]), sorted(spent_s[slow_sku])
+        assert len(fast) > 5 * len(late)
+        assert fast[len(fast) // 2] < 0.1  # Nobody there waits for a commit of the slow one.
+        assert fast[int(len(fast) * 0.99)] < late[len(late) // 2]

@@ -2,66 +2,22 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
 
 import asyncpg
-import pytest
 
 from actors.gateway import LaneGateway
-from actors.host import Host, HostOptions
 from actors.outcomes import Answered
-from actors.running_host import RunningHost
 from engine.commands import ReceiveStock, ReserveLine, ReserveStock
 from engine.partitioning import partition_of
-from persistence.memory import MemoryStreams
-from persistence.postgres import (
-    PostgresCursors,
-    PostgresDirectory,
-    PostgresLedger,
-    PostgresSnapshots,
-    Sessions,
-)
+from persistence.postgres import PostgresDirectory, Sessions
 from tests.conftest import PARTITIONS
+from tests.integration.actors.conftest import TOKEN, Build
 
-TOKEN = "lane"
 CALLERS = 32
 SKUS = [f"SKU-{n}" for n in range(12)]
 HOT = SKUS[0]
 PAUSE_MS_MAX = 1500
 """Measured: 15 to 60 on two idle cores."""
-
-Build = Callable[[str], Awaitable[RunningHost]]
-
-
-@pytest.fixture
-async def build(postgres_url: str) -> AsyncIterator[Build]:
-    """Starts hosts on the run's Postgres."""
-    closing: list[RunningHost | PostgresLedger | Sessions] = []
-
-    async def start(name: str) -> RunningHost:
-        sessions = Sessions(postgres_url, name)
-        ledger = await PostgresLedger.open(sessions)
-        host = Host(
-            HostOptions(name), ledger, PostgresSnapshots(sessions), lambda: time.time_ns() // 1_000_000
-        )
-        running = RunningHost(
-            host,
-            MemoryStreams(),
-            PostgresCursors(sessions),
-            PostgresDirectory(sessions),
-            token=TOKEN,
-            partitions=PARTITIONS,
-        )
-        await running.start("127.0.0.1")
-        closing[:0] = [running, ledger, sessions]
-        return running
-
-    yield start
-    for one in closing:
-        if isinstance(one, RunningHost):
-            await one.stop()
-        else:
-            await one.close()
 
 
 async def test_a_hot_partition_goes_to_and_fro_under_load_and_nothing_fails(
