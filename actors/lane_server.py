@@ -47,9 +47,11 @@ it waits for them, with short ones it takes few along."""
 _REFUSED_SLICE = 128
 """Requests refused in one turn of the loop."""
 
-_WAIT_S_MAX = 0.2
+_WAIT_S_MAX = 0.25
 """How long a request may wait for its turn. One that waited longer is refused without being looked at, which
 costs a tenth of deciding it: so those that are decided answer in time, however many come."""
+_WAITING_MIN = 1_000
+"""Requests of a lane that may wait for longer: as many as one batch has under way."""
 
 _OPERATIONS = OPERATIONS.keys() | QUERIES.keys()
 _HELLO_S_MAX = 5.0
@@ -179,7 +181,7 @@ class HostLane(asyncio.Protocol):
         """
         arrived = self._arrived
         try:
-            if self._frames and self._loop.time() - self._frames[0][0] > _WAIT_S_MAX:
+            if len(arrived) > _WAITING_MIN and self._loop.time() - self._frames[0][0] > _WAIT_S_MAX:
                 self._refuse_late()
             else:
                 slice_ = [self._request_of(*raw) for raw in self._next(_SLICE)]

@@ -38,26 +38,29 @@ class Crowd:
     def __init__(self, edge: Edge) -> None:
         self._edge = edge
         self.taken_max = _TAKEN_MAX
-        self._loop = asyncio.get_running_loop()
         self._taken = 0
         self._known: dict[tuple[bytes, bool], bytes] = {}
 
     def has_room(self) -> bool:
         """Take a request, if there is room in this turn."""
         if not self._taken:
-            self._loop.call_soon(self._turned, self._loop.time())
+            loop = asyncio.get_running_loop()
+            loop.call_soon(self._turned, loop, loop.time())
         if self._taken >= self.taken_max:
             return False
         self._taken += 1
         return True
 
-    def _turned(self, began_s: float) -> None:
+    def _turned(self, loop: asyncio.AbstractEventLoop, began_s: float) -> None:
         taken, self._taken = self._taken, 0
-        self._loop.call_soon(self._around, began_s, taken)
+        loop.call_soon(self._around, loop, began_s, taken)
 
-    def _around(self, began_s: float, taken: int) -> None:
+    def _around(self, loop: asyncio.AbstractEventLoop, began_s: float, taken: int) -> None:
         """See whether the requests of a turn were worked on in time, now that the loop is around."""
-        spent_s = self._loop.time() - began_s
+        self.adjust(taken, loop.time() - began_s)
+
+    def adjust(self, taken: int, spent_s: float) -> None:
+        """Let the next turn take as many as fit, after one that took so many and so long."""
         if spent_s > _ROUND_S:
             self.taken_max = max(_TAKEN_MIN, int(taken * _ROUND_S / spent_s))
         else:

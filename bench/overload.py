@@ -27,7 +27,7 @@ from bench.workloads import Workload
 
 _DOORS = {"lanes": 512, "http": 128}
 """By which way load comes, and how many requests are under way while its capacity is measured."""
-_FILL_IN_FLIGHT = 2_000
+_FILL_IN_FLIGHT = 900
 _SAMPLE_S = 0.25
 _QUIET_S_MAX = 60.0
 MIB = 1024 * 1024

@@ -99,15 +99,14 @@ async def test_a_connection_goes_on_after_a_refusal(world: World, monkeypatch: p
         writer.close()
 
 
-async def test_long_turns_of_the_loop_make_less_room_and_short_ones_more(world: World) -> None:
+def test_long_turns_of_the_loop_make_less_room_and_short_ones_more(world: World) -> None:
     crowd = crowding.Crowd(world.app.edge)
-    began_s = asyncio.get_running_loop().time()
-    crowd._around(began_s - 1.0, 1000)
-    assert 90 <= crowd.taken_max <= 100
-    crowd._around(began_s - 10.0, 100)
+    crowd.adjust(taken=1000, spent_s=1.0)
+    assert crowd.taken_max == 100
+    crowd.adjust(taken=100, spent_s=10.0)
     assert crowd.taken_max == 64
     for _ in range(100):
-        crowd._around(asyncio.get_running_loop().time(), 10)
+        crowd.adjust(taken=10, spent_s=0.05)
     assert crowd.taken_max == 8192
 
 
