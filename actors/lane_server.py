@@ -50,7 +50,7 @@ _REFUSED_SLICE = 128
 _WAIT_S_MAX = 0.25
 """How long a request may wait for its turn. One that waited longer is refused without being looked at, which
 costs a tenth of deciding it: so those that are decided answer in time, however many come."""
-_WAITING_MIN = 1_000
+_WAITING_MIN = 256
 """Requests of a lane that may wait for longer: as many as one batch has under way."""
 
 _OPERATIONS = OPERATIONS.keys() | QUERIES.keys()

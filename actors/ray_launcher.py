@@ -50,12 +50,14 @@ class RayLauncher:
 
     async def launch(self, name: str, node: str | None = None) -> RayHostProcess:
         """Start a host that owns nothing, on a node if one is named. Raises Unavailable."""
+        # To make a named actor blocks until Ray's control store answers: a thread waits for it.
+        making = asyncio.ensure_future(asyncio.to_thread(self._actor, name, node))
         try:
             async with asyncio.timeout(_START_TIMEOUT_S):
-                # To make a named actor blocks until Ray's control store answers: a thread waits for it.
-                actor: Any = await asyncio.to_thread(self._actor, name, node)
+                actor: Any = await asyncio.shield(making)
                 started = await actor.start.remote()
         except (RayError, TimeoutError, ValueError) as fault:
+            making.add_done_callback(_discard)  # It may still be made, or started: nobody wants it any more.
             reason = str(fault).splitlines()[0] if str(fault) else type(fault).__name__
             message = f"host {name} did not start: {reason}"
             raise Unavailable(message) from fault
@@ -88,3 +90,13 @@ class RayLauncher:
         except (RayError, TimeoutError) as fault:
             _log.warning("stop_failed", host=process.name, fault=str(fault))
         await self.kill(process)
+
+
+def _discard(making: "asyncio.Future[Any]") -> None:
+    """Have an actor ended that came too late."""
+    if making.cancelled() or making.exception() is not None:
+        return
+    try:
+        ray.kill(making.result(), no_restart=True)
+    except RayError as fault:
+        _log.info("kill_failed", host="", fault=str(fault))

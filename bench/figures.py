@@ -27,7 +27,7 @@ from bench.samples import Rounds, rounded
 from bench.workloads import Workload
 from persistence.migrate import migrate
 
-_FILL_IN_FLIGHT = 900
+_FILL_IN_FLIGHT = 256
 """Fewer than a host lets wait however slow it is: see `actors.lane_server`."""
 _PROBED_BINS = 64
 _AUDITED_BINS = 2_000

@@ -25,9 +25,9 @@ from bench.product import Product
 from bench.samples import rounded
 from bench.workloads import Workload
 
-_DOORS = {"lanes": 512, "http": 128}
+_DOORS = {"lanes": 256, "http": 128}
 """By which way load comes, and how many requests are under way while its capacity is measured."""
-_FILL_IN_FLIGHT = 900
+_FILL_IN_FLIGHT = 256
 _SAMPLE_S = 0.25
 _QUIET_S_MAX = 60.0
 MIB = 1024 * 1024

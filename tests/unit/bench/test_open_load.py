@@ -67,7 +67,7 @@ _GOOD = {
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    "change, said",
     [
         ({"accepted_p99_ms": 5_000.0}, "99th percentile"),
         ({"after_first_s_p99_ms": 5_000.0}, "first second after"),
