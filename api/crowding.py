@@ -18,7 +18,7 @@ from api.problems import problem_of_fault
 
 _ROUND_S = 0.1
 """How long a turn of the event loop may take: what waits in a socket waits for about two."""
-_TAKEN_MIN = 64
+_TAKEN_MIN = 256
 _TAKEN_MAX = 8_192
 _RETRY_MS = 1_000
 _HEAD_BYTES_MAX = 8_192

@@ -101,10 +101,10 @@ async def test_a_connection_goes_on_after_a_refusal(world: World, monkeypatch: p
 
 def test_long_turns_of_the_loop_make_less_room_and_short_ones_more(world: World) -> None:
     crowd = crowding.Crowd(world.app.edge)
-    crowd.adjust(taken=1000, spent_s=1.0)
-    assert crowd.taken_max == 100
+    crowd.adjust(taken=5000, spent_s=1.0)
+    assert crowd.taken_max == 500
     crowd.adjust(taken=100, spent_s=10.0)
-    assert crowd.taken_max == 64
+    assert crowd.taken_max == 256
     for _ in range(100):
         crowd.adjust(taken=10, spent_s=0.05)
     assert crowd.taken_max == 8192
