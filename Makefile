@@ -59,6 +59,14 @@ simulate: $(VENV)/dev.stamp ## play 500 seeded histories with faults; ARGS="--ru
 simulate-mutants: $(VENV)/dev.stamp ## see that the simulation finds each seeded bug
 	@$(BIN)/binkeeper simulate --mutants $(ARGS)
 
+.PHONY: overload
+overload: $(VENV)/dev.stamp ## offer 1.5 and 3 times what this machine carries, in three minutes; ARGS="--json"
+	@$(BIN)/python -m bench overload $(ARGS)
+
+.PHONY: nodes
+nodes: $(VENV)/dev.stamp ## lose and add nodes of a Ray cluster of three on this machine, in five minutes
+	@$(BIN)/python -m pytest tests/nodes/three_nodes.py -s $(ARGS)
+
 .PHONY: venv
 venv: $(VENV)/dev.stamp ## only set up the environment
 

@@ -159,7 +159,10 @@ class Activator:
         retry_s = 0.02
         try:
             while (
-                owned.queue and host.owned.get(number) is owned and not host.ownership.is_distrusted(number)
+                owned.queue
+                and owned.is_ready
+                and host.owned.get(number) is owned
+                and not host.ownership.is_distrusted(number)
             ):
                 try:
                     await self._load(owned)
@@ -168,7 +171,7 @@ class Activator:
                     retry_s = min(retry_s * 2, 0.5)
                     continue
                 for _ in range(_DRAIN_MAX):
-                    if not owned.queue or not self.is_prepared(owned, owned.queue[0]):
+                    if not self._has_next(owned):
                         break
                     host.handle(owned, owned.queue.popleft())
                 if host.committer.open.requests or host.committer.open.entries:
@@ -176,6 +179,10 @@ class Activator:
                 await host.sleep(0)
         finally:
             owned.is_activating = False
+
+    def _has_next(self, owned: OwnedPartition) -> bool:
+        """Whether the first request of the queue can be decided now."""
+        return owned.is_ready and bool(owned.queue) and self.is_prepared(owned, owned.queue[0])
 
     async def _load(self, owned: OwnedPartition) -> None:
         """Load what the first requests of the queue need. Raises Unavailable."""

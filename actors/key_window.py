@@ -91,6 +91,12 @@ class KeyWindow:
                 self._bytes_left += len(answers.pop(key)[2] or b"")
                 self.is_whole = False
 
+    def forget_refusals(self) -> None:
+        """Forget every refusal: another owner may have carried the same command out since."""
+        refused = [key for key, stored in self._answers.items() if stored[1] == Status.REFUSED]
+        for key in refused:
+            self.forget(key, self._answers[key][0])
+
     def forget(self, key: str, fingerprint: int | None) -> None:
         """Forget a key whose command turned out not to have happened; not that of another body."""
         stored = self._answers.get(key)

@@ -29,8 +29,9 @@ from actors.frames import (
     frames_of,
 )
 from actors.outcomes import Fault
+from actors.queries import QUERIES
 from actors.requests import Request, Status
-from engine.commands import ReserveStock
+from engine.commands import OPERATIONS, ReserveStock
 from engine.touching import lies_in
 
 if TYPE_CHECKING:
@@ -45,6 +46,16 @@ _SLICE = 16
 """Requests decided in one turn of the loop, about 0.2 ms. Each commit needs several turns: with long slices
 it waits for them, with short ones it takes few along."""
 
+_REFUSED_SLICE = 128
+"""Requests refused in one turn of the loop."""
+
+_WAIT_S_MAX = 0.25
+"""How long a request may wait for its turn. One that waited longer is refused without being looked at, which
+costs a tenth of deciding it: so those that are decided answer in time, however many come."""
+_WAITING_MIN = 256
+"""Requests of a lane that may wait for longer: as many as one batch has under way."""
+
+_OPERATIONS = OPERATIONS.keys() | QUERIES.keys()
 _HELLO_S_MAX = 5.0
 """How long a lane may take to say hello."""
 _FRAME_S_MAX = 30.0
@@ -97,6 +108,8 @@ class HostLane(asyncio.Protocol):
         self._is_welcome = False
         self._replies: list[tuple[int, int, msgspec.Raw]] = []
         self._arrived: deque[RawRequest] = deque()
+        self._frames: deque[tuple[float, int]] = deque()
+        """When the frames came whose requests wait, and how many of each still do."""
         self._is_deciding = False
         self._loop = asyncio.get_running_loop()
         self._late: asyncio.TimerHandle | None = None
@@ -190,7 +203,10 @@ class HostLane(asyncio.Protocol):
         self._transport.write(frame(encode(["welcome", LANE_VERSION, self._host.options.name])))
 
     def _take(self, payload: bytes) -> None:
-        self._arrived.extend(decode_requests(payload))
+        raw_requests = decode_requests(payload)
+        if raw_requests:
+            self._arrived.extend(raw_requests)
+            self._frames.append((self._loop.time(), len(raw_requests)))
         if not self._is_deciding:
             self._decide()
         if len(self._arrived) > REQUESTS_PER_FRAME_MAX and self._transport is not None:
@@ -203,8 +219,11 @@ class HostLane(asyncio.Protocol):
         """
         arrived = self._arrived
         try:
-            slice_ = [self._request_of(*arrived.popleft()) for _ in range(min(len(arrived), _SLICE))]
-            self._host.receive([request for request in slice_ if request is not None])
+            if len(arrived) > _WAITING_MIN and self._loop.time() - self._frames[0][0] > _WAIT_S_MAX:
+                self._refuse_late()
+            else:
+                slice_ = [self._request_of(*raw) for raw in self._next(_SLICE)]
+                self._host.receive([request for request in slice_ if request is not None])
         except Exception as fault:  # noqa: BLE001 - half of a decision may be done: memory is not trusted
             self._host.broken(fault)
         self._is_deciding = bool(arrived)
@@ -212,6 +231,30 @@ class HostLane(asyncio.Protocol):
             self._loop.call_soon(self._decide)
         elif self._transport is not None:
             self._transport.resume_reading()
+
+    def _next(self, most: int) -> list[RawRequest]:
+        """Take the next requests that wait, of one frame."""
+        if not self._frames:
+            return []
+        came_s, waiting = self._frames[0]
+        taken = min(waiting, most)
+        if taken == waiting:
+            self._frames.popleft()
+        else:
+            self._frames[0] = came_s, waiting - taken
+        return [self._arrived.popleft() for _ in range(taken)]
+
+    def _refuse_late(self) -> None:
+        """Refuse requests of the oldest frame, which has waited too long, some at a time."""
+        for raw in self._next(_REFUSED_SLICE):
+            request_id, partition, name = raw[:3]
+            if partition not in self._host.owned or name not in _OPERATIONS:
+                # What asks about the host is answered however busy it is, and what has moved is told so.
+                request = self._request_of(*raw)
+                if request is not None:
+                    self._host.receive([request])
+            else:
+                self._host.turn_away(Request(self, request_id, partition, name, None), Status.OVERLOADED)
 
     def _request_of(
         self, request_id: int, partition: int, name: str, key: str | None, fields: msgspec.Raw

@@ -6,6 +6,7 @@ Ownership is decided in the ledger alone. What is here makes the host's memory f
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger()
 
+_LOOK_EVERY_S = 5.0
+"""Whoever asks for a partition, or writes to it, finds out at once."""
+
 
 class Ownership:
     """Takes partitions for a host and gives them up."""
@@ -36,6 +40,8 @@ class Ownership:
         self._address = ""
         self._distrusted: set[int] = set()
         """Partitions whose snapshots are not to be used: they are rebuilt from the ledger."""
+        self._has_lost = False
+        """Whether anything was ever given up: then others may have decided what is remembered here."""
 
     # Taking partitions over
 
@@ -55,6 +61,8 @@ class Ownership:
         if again or not {entry.partition for entry in closed.entries}.isdisjoint(partitions):
             # The batch on its way has what was lost before, and must not lose what is claimed now.
             await host.committer.passed()
+        if self._has_lost:
+            host.keys.forget_refusals()
         heads = await host.snapshots.claim(host.options.name, address, partitions, host.clock())
         claimed = {head.partition: OwnedPartition(head.partition, head.epoch) for head in heads}
         host.owned.update(claimed)
@@ -172,6 +180,15 @@ class Ownership:
 
     # Giving them up
 
+    async def run(self) -> None:
+        """Look now and then whether others own what nobody asks for here; until cancelled."""
+        host = self._host
+        while True:
+            await host.sleep(_LOOK_EVERY_S)
+            epochs = self.epochs_of(list(host.owned))
+            lost = await until_available(partial(host.snapshots.lost, epochs), host.sleep)
+            self.lost_since({(number, epochs[number]) for number in lost})
+
     def epochs_of(self, partitions: Iterable[int]) -> dict[int, int]:
         """Return the epochs under which partitions are owned."""
         host = self._host
@@ -179,8 +196,13 @@ class Ownership:
 
     def lose(self, partitions: frozenset[int], batches: list[Batch]) -> None:
         """Give up partitions that another host has taken; nothing of theirs in the batches happened."""
+        _log.warning("partitions_lost", host=self._host.options.name, partitions=len(partitions))
+        self.let_go(partitions, batches)
+
+    def let_go(self, partitions: frozenset[int], batches: list[Batch]) -> None:
+        """Do the same with partitions that were handed over on purpose."""
         host = self._host
-        _log.warning("partitions_lost", host=host.options.name, partitions=len(partitions))
+        self._has_lost = True
         requests = [request for batch in batches for request in batch.without(partitions)]
         for number in partitions:
             owned = host.owned.pop(number, None)

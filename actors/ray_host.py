@@ -40,6 +40,7 @@ class BinHost:
         """Build the host and listen; return its address, pid and node."""
         if self._running is None:
             self._running = await self._build(self._name, self._settings)
+            self._running.node = ray.get_runtime_context().get_node_id()
             listen = self._settings["lane_host"]
             advertised = _node_address() if listen in _EVERYWHERE else None
             await self._running.start(listen, advertised=advertised)

@@ -7,6 +7,7 @@ from typing import Any
 import ray
 import structlog
 from ray.exceptions import RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from actors.outcomes import Unavailable
 from actors.ray_host import ACTOR_PREFIX, NAMESPACE, BuildHost, RemoteBinHost
@@ -15,6 +16,7 @@ from actors.supervisor import HostProcess
 _log = structlog.get_logger()
 
 _START_TIMEOUT_S = 60.0
+_ASK_TIMEOUT_S = 5.0
 
 
 @dataclass(slots=True)
@@ -36,29 +38,47 @@ class RayLauncher:
         self._build = build
         self._stop_timeout_s = stop_timeout_s
 
-    async def launch(self, name: str) -> RayHostProcess:
-        """Start a host that owns nothing. Raises Unavailable."""
+    async def nodes(self) -> list[str]:
+        """Return the ids of the nodes that are alive. Raises Unavailable."""
         try:
-            actor: Any = RemoteBinHost.options(
-                name=f"{ACTOR_PREFIX}{name}",
-                namespace=NAMESPACE,
-                scheduling_strategy="SPREAD",
-                max_concurrency=16,
-            ).remote(name, self._settings, self._build)
+            async with asyncio.timeout(_ASK_TIMEOUT_S):
+                found: list[dict[str, Any]] = await asyncio.to_thread(ray.nodes)
+        except (RayError, TimeoutError, RuntimeError, ConnectionError) as fault:
+            message = f"Ray does not say which nodes there are: {str(fault) or type(fault).__name__}"
+            raise Unavailable(message) from fault
+        return sorted(node["NodeID"] for node in found if node["Alive"])
+
+    async def launch(self, name: str, node: str | None = None) -> RayHostProcess:
+        """Start a host that owns nothing, on a node if one is named. Raises Unavailable."""
+        # To make a named actor blocks until Ray's control store answers: a thread waits for it.
+        making = asyncio.ensure_future(asyncio.to_thread(self._actor, name, node))
+        try:
             async with asyncio.timeout(_START_TIMEOUT_S):
+                actor: Any = await asyncio.shield(making)
                 started = await actor.start.remote()
         except (RayError, TimeoutError, ValueError) as fault:
+            making.add_done_callback(_discard)  # It may still be made, or started: nobody wants it any more.
             reason = str(fault).splitlines()[0] if str(fault) else type(fault).__name__
             message = f"host {name} did not start: {reason}"
             raise Unavailable(message) from fault
         return RayHostProcess(name, started["address"], started["pid"], started["node"], actor)
 
+    def _actor(self, name: str, node: str | None) -> Any:  # noqa: ANN401 - an actor's handle
+        strategy = NodeAffinitySchedulingStrategy(node, soft=False) if node is not None else "SPREAD"
+        return RemoteBinHost.options(
+            name=f"{ACTOR_PREFIX}{name}",
+            namespace=NAMESPACE,
+            scheduling_strategy=strategy,
+            max_concurrency=16,
+        ).remote(name, self._settings, self._build)
+
     async def kill(self, process: HostProcess) -> None:
         """End a host's process, dead or alive."""
         assert isinstance(process, RayHostProcess)
         try:
-            ray.kill(process.actor, no_restart=True)
-        except RayError as fault:
+            async with asyncio.timeout(_ASK_TIMEOUT_S):
+                await asyncio.to_thread(ray.kill, process.actor, no_restart=True)
+        except (RayError, TimeoutError) as fault:
             _log.info("kill_failed", host=process.name, fault=str(fault))
 
     async def stop(self, process: HostProcess) -> None:
@@ -70,3 +90,13 @@ class RayLauncher:
         except (RayError, TimeoutError) as fault:
             _log.warning("stop_failed", host=process.name, fault=str(fault))
         await self.kill(process)
+
+
+def _discard(making: "asyncio.Future[Any]") -> None:
+    """Have an actor ended that came too late."""
+    if making.cancelled() or making.exception() is not None:
+        return
+    try:
+        ray.kill(making.result(), no_restart=True)
+    except RayError as fault:
+        _log.info("kill_failed", host="", fault=str(fault))

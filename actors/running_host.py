@@ -13,6 +13,7 @@ from actors.auditor import Auditor
 from actors.clockwork import Clockwork
 from actors.courier import Courier
 from actors.gateway import LaneGateway
+from actors.handing_over import HandingOver
 from actors.host import Host
 from actors.lane_server import Control, LaneServer
 from actors.snapshotter import Snapshotter
@@ -23,6 +24,14 @@ _log = structlog.get_logger()
 _ANSWER_S_MAX = 5.0
 """How long a host that stops waits for requests that wait for storage."""
 _ANSWER_POLL_S = 0.005
+
+
+class HandOver(msgspec.Struct):
+    """What a host is told to give to another."""
+
+    partitions: list[int]
+    address: str
+    """host:port of the lanes of the host that shall take them."""
 
 
 class RunningHost:
@@ -47,12 +56,13 @@ class RunningHost:
         self.courier = Courier(host, streams, cursors, self.peers)
         self.clockwork = Clockwork(host, self.peers)
         self.auditor = Auditor(host, mends=True)
+        self.handing_over = HandingOver(host, self.snapshotter, self.peers)
         self.address = ""
-        self._node = node
+        self.node = node
         controls: dict[str, Control] = {
             "ping": self._ping,
-            "owned": self._owned,
             "take": self._take,
+            "hand_over": self._hand_over,
             "flush": self._flush,
             "describe": self._describe,
         }
@@ -70,6 +80,7 @@ class RunningHost:
             self.courier.run(),
             self.clockwork.run(),
             self.auditor.run(),
+            self.host.ownership.run(),
         ):
             self.host.spawn(loop)
         self.address = f"{advertised or address}:{await self.lanes.start(address, port)}"
@@ -92,10 +103,8 @@ class RunningHost:
         await self.host.stop()
         await self.peers.close()
 
-    async def _ping(self, _: Any) -> int:  # noqa: ANN401 - nothing is asked
-        return len(self.host.owned) + len(self.host.refused)
-
-    async def _owned(self, _: Any) -> list[int]:  # noqa: ANN401 - nothing is asked
+    async def _ping(self, _: Any) -> list[int]:  # noqa: ANN401 - nothing is asked
+        """Return the partitions that were taken: those whose ledger is refused too."""
         return sorted(self.host.owned.keys() | self.host.refused.keys())
 
     async def _take(self, partitions: Any) -> int:  # noqa: ANN401 - checked here
@@ -104,6 +113,11 @@ class RunningHost:
             raise msgspec.ValidationError(f"there are partitions 0 to {self.lanes.partitions - 1} only")
         await self.take(numbers)
         return len(numbers)
+
+    async def _hand_over(self, fields: Any) -> dict[str, Any]:  # noqa: ANN401 - checked here
+        order = msgspec.convert(fields, HandOver)
+        handed = await self.handing_over.hand_over(order.partitions, order.address)
+        return handed._asdict()
 
     async def _flush(self, _: Any) -> None:  # noqa: ANN401 - nothing is asked
         """Write all snapshots; flushes that are asked for while one runs share the next one."""
@@ -120,11 +134,12 @@ class RunningHost:
         audited_at_ms = host.gauges.audited_at_ms
         return {
             "host": host.options.name,
-            "node": self._node,
+            "node": self.node,
             "pid": os.getpid(),
             "address": self.address,
             "partitions": len(host.owned),
-            "ready": sum(owned.is_ready for owned in host.owned.values()),
+            # One that is being handed over is served all the time: its requests wait a moment.
+            "ready": sum(owned.is_ready for owned in host.owned.values()) + len(self.handing_over.leaving),
             "in_flight": host.in_flight,
             "max_in_flight": host.options.max_in_flight,
             "active_stocks": sum(len(owned.state.stocks) for owned in host.owned.values()),

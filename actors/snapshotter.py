@@ -67,13 +67,18 @@ class Snapshotter:
         """Return how many entries recovery would have to apply now."""
         return sum(owned.committed_seq - owned.snapshot_seq for owned in self._host.owned.values())
 
-    async def flush(self) -> None:
-        """Write everything that is dirty now. Returns when it is written. One flush runs at a time."""
+    async def flush(self, only: frozenset[int] | None = None) -> None:
+        """Write everything that is dirty now, or only that of some partitions. Returns when it is written.
+
+        One flush runs at a time.
+        """
         async with self._turn:
             wanted = deque(
                 owned
-                for owned in self._host.owned.values()
-                if owned.is_ready and (owned.dirty or owned.committed_seq > owned.snapshot_seq)
+                for number, owned in self._host.owned.items()
+                if (only is None or number in only)
+                and owned.is_ready
+                and (owned.dirty or owned.committed_seq > owned.snapshot_seq)
             )
             while wanted:
                 images = await self._capture(wanted)

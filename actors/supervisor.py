@@ -6,12 +6,15 @@ own. A standby host is kept started and empty, so that a dead one is replaced wi
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import structlog
 
 from actors.lane_client import Lane
 from actors.outcomes import Unavailable
+from actors.places import HostProcess, Move, Place, first_places
+
+__all__ = ["Control", "HostProcess", "Launcher", "Place", "Supervisor"]
 
 _log = structlog.get_logger()
 
@@ -20,24 +23,20 @@ _SUSPECT_S = 4.0
 """A host that does not answer for so long is replaced; one whose lane breaks, at once."""
 _SPARE_PING_S = 5.0
 _TAKE_TIMEOUT_S = 30.0
+_HAND_OVER_TIMEOUT_S = 25.0
+"""A snapshot, a pause and a claim; see `actors.handing_over`."""
 _RETRY_S = 0.1
 _RETRY_S_MAX = 1.0
-
-
-class HostProcess(Protocol):
-    """A started host, as the launcher knows it."""
-
-    name: str
-    address: str
-    pid: int
-    node: str
 
 
 class Launcher(Protocol):
     """Starts and ends the processes of hosts."""
 
-    async def launch(self, name: str) -> HostProcess:
-        """Start a host that owns nothing. Raises Unavailable."""
+    async def launch(self, name: str, node: str | None = None) -> HostProcess:
+        """Start a host that owns nothing, on a node if one is named. Raises Unavailable."""
+
+    async def nodes(self) -> list[str]:
+        """Return the nodes that hosts can be started on. Raises Unavailable."""
 
     async def kill(self, process: HostProcess) -> None:
         """End a host's process, dead or alive."""
@@ -48,16 +47,6 @@ class Launcher(Protocol):
 
 Control = Callable[[str, str, object, float], Awaitable[object]]
 """(address, name, fields, timeout_s) -> answer; raises Unavailable. `LaneGateway.control`."""
-
-
-class Place:
-    """A host's share of the partitions, whoever serves it."""
-
-    def __init__(self, number: int, partitions: list[int]) -> None:
-        self.number = number
-        self.partitions = partitions
-        self.process: HostProcess | None = None
-        self.is_serving = False
 
 
 class Supervisor:
@@ -80,7 +69,7 @@ class Supervisor:
         self._token = token
         self._changed = changed
         self._sleep = sleep
-        self.places = [Place(index, list(range(index, partitions, hosts))) for index in range(hosts)]
+        self.places = first_places(partitions, hosts)
         self._standbys = standbys
         self._spare: list[HostProcess] = []
         """Hosts that are started and own nothing, oldest first."""
@@ -92,14 +81,23 @@ class Supervisor:
         self._launched = 0
         self._launch_retry_s = _RETRY_S
         self._is_stopping = False
-        self._tasks: list[asyncio.Task[None]] = []
+        self._keepers: dict[Place, asyncio.Task[None]] = {}
+        self._spare_watch: asyncio.Task[None] | None = None
+        self._moving: set[int] = set()
+        """Partitions that are on their way from one place to another: nobody misses them."""
         self._kills: set[asyncio.Task[None]] = set()
         self._serving = asyncio.Event()
 
     async def start(self) -> None:
         """Start to keep every place served. Returns at once; see `serving`."""
-        self._tasks = [asyncio.create_task(self._keep(place)) for place in self.places]
-        self._tasks.append(asyncio.create_task(self._watch_spares()))
+        for place in self.places:
+            self._keepers[place] = asyncio.create_task(self._keep(place))
+        self._spare_watch = asyncio.create_task(self._watch_spares())
+
+    def arrange(self, places: list[Place]) -> None:
+        """Begin with these places instead of even shares."""
+        assert not self._keepers, "places of a supervisor that runs are moved"
+        self.places = places
 
     async def serving(self) -> None:
         """Wait until every place is served."""
@@ -108,9 +106,12 @@ class Supervisor:
     async def stop(self) -> None:
         """Stop all hosts in order: each answers what is in flight and writes its snapshots."""
         self._is_stopping = True
-        for task in [*self._tasks, *self._launches]:
+        tasks = [*self._keepers.values(), *self._launches]
+        if self._spare_watch is not None:
+            tasks.append(self._spare_watch)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, *self._launches, *self._kills, return_exceptions=True)
+        await asyncio.gather(*tasks, *self._kills, return_exceptions=True)
         processes = [place.process for place in self.places if place.process is not None]
         await asyncio.gather(*(self._launcher.stop(process) for process in [*processes, *self._spare]))
 
@@ -118,13 +119,68 @@ class Supervisor:
         """Return the hosts there are, standbys last."""
         return [place.process for place in self.places if place.process is not None] + self._spare
 
-    async def _keep(self, place: Place) -> None:
+    # Moving on purpose
+
+    def add_place(self, *, is_dedicated: bool = False, process: HostProcess | None = None) -> Place:
+        """Open a place without partitions; a host is found for it, unless one is given."""
+        number = 1 + max((place.number for place in self.places), default=-1)
+        place = Place(number, (), is_dedicated=is_dedicated)
+        self.places.append(place)
+        self._keepers[place] = asyncio.create_task(self._keep(place, process))
+        return place
+
+    async def launch_on(self, node: str) -> HostProcess:
+        """Start a host on a node, for `add_place`. Raises Unavailable."""
+        self._launched += 1
+        return await self._launcher.launch(f"host-{self._launched}", node)
+
+    async def nodes(self) -> list[str]:
+        """Return the nodes that hosts can be started on. Raises Unavailable."""
+        return await self._launcher.nodes()
+
+    async def close_place(self, place: Place) -> None:
+        """Close a place that has no partitions any more, and stop its host."""
+        assert not place.partitions, "a place with partitions must be kept"
+        self.places.remove(place)
+        keeper = self._keepers.pop(place)
+        keeper.cancel()
+        await asyncio.gather(keeper, return_exceptions=True)
+        process, place.process = place.process, None
+        if process is not None:
+            self._changed(self.processes())
+            await self._launcher.stop(process)
+
+    async def move(self, move: Move) -> float:
+        """Move partitions between places that are served; return for how many ms their requests waited.
+
+        Raises Unavailable: then they are where they were, or are given back to there.
+        """
+        source, target = move.source.process, move.target.process
+        if source is None or target is None or not (move.source.is_serving and move.target.is_serving):
+            raise Unavailable("a host is being replaced")
+        fields = {"partitions": move.partitions, "address": target.address}
+        self._moving.update(move.partitions)
+        try:
+            answer = await self._control(source.address, "hand_over", fields, _HAND_OVER_TIMEOUT_S)
+            handed = cast("dict[str, Any]", answer)
+            if handed["partitions"] != len(move.partitions):
+                raise Unavailable(f"{handed['partitions']} of {len(move.partitions)} partitions have moved")
+            move.source.partitions.difference_update(move.partitions)
+            move.target.partitions.update(move.partitions)
+        finally:
+            self._moving.difference_update(move.partitions)
+        return float(handed["pause_ms"])
+
+    # Keeping places
+
+    async def _keep(self, place: Place, process: HostProcess | None = None) -> None:
         """Serve a place for ever."""
         while True:
             try:
-                place.process = await self._next_process()
+                place.process, process = process or await self._next_process(), None
                 self._changed(self.processes())
-                await self._take(place.process, place)
+                if place.partitions:
+                    await self._take(place.process, place)
                 place.is_serving = True
                 if all(other.is_serving for other in self.places):
                     self._serving.set()
@@ -153,7 +209,7 @@ class Supervisor:
         retry_s = _RETRY_S
         while True:
             try:
-                await self._control(process.address, "take", place.partitions, _TAKE_TIMEOUT_S)
+                await self._control(process.address, "take", sorted(place.partitions), _TAKE_TIMEOUT_S)
             except Unavailable as fault:
                 if not await self._answers(process):
                     raise
@@ -226,21 +282,18 @@ class Supervisor:
     async def _answers(self, process: HostProcess) -> bool:
         return await self._owned_by(process) is not None
 
-    async def _owned_by(self, process: HostProcess) -> int | None:
-        """Return how many partitions a host owns; None when it does not answer."""
+    async def _owned_by(self, process: HostProcess) -> set[int] | None:
+        """Return the partitions that a host has taken; None when it does not answer."""
         try:
-            return cast("int", await self._control(process.address, "ping", None, _SUSPECT_S))
+            return set(cast("list[int]", await self._control(process.address, "ping", None, _SUSPECT_S)))
         except Unavailable:
             return None
 
-    async def _take_missing(self, process: HostProcess, place: Place) -> None:
+    async def _take_missing(self, process: HostProcess, place: Place, missing: set[int]) -> None:
         """Give a host back what it lost of its place's partitions. The next ping tells if it has them."""
+        _log.warning("place_incomplete", place=place.number, host=process.name, missing=len(missing))
         try:
-            owned = cast("list[int]", await self._control(process.address, "owned", None, _SUSPECT_S))
-            missing = sorted(set(place.partitions) - set(owned))
-            _log.warning("place_incomplete", place=place.number, host=process.name, missing=len(missing))
-            if missing:
-                await self._control(process.address, "take", missing, _SUSPECT_S)
+            await self._control(process.address, "take", sorted(missing), _TAKE_TIMEOUT_S)
         except Unavailable as fault:
             _log.warning("place_waits", place=place.number, host=process.name, fault=str(fault))
 
@@ -256,8 +309,8 @@ class Supervisor:
                 cut.cancel()
                 if broken.is_set() or (owned := await ping) is None:
                     return
-                if owned < len(place.partitions):
-                    await self._take_missing(process, place)
+                if missing := place.partitions - self._moving - owned:
+                    await self._take_missing(process, place, missing)
                 try:
                     async with asyncio.timeout(_PING_S):
                         await broken.wait()

@@ -26,7 +26,7 @@ from engine.limits import BATCH_OPERATIONS_MAX
 from engine.partitioning import reservation_address
 from engine.refusals import Refused
 
-IN_FLIGHT_MAX = 1_000
+IN_FLIGHT_MAX = 256
 """Most operations of one batch that wait for their outcome at once: no batch fills a host's queue alone."""
 
 _DECODED_MAX = 200

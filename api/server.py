@@ -14,7 +14,7 @@ from types import FrameType
 import uvicorn
 
 from api.app import Front
-from api.protocol import BoundedProtocol
+from api.crowding import Crowd, crowded
 
 LINGER_S = 0.3
 """How long new requests are told that the server is stopping, at least; then the socket closes."""
@@ -40,8 +40,9 @@ class Server(uvicorn.Server):
     ) -> None:
         super().__init__(
             uvicorn.Config(
-                front, loop="uvloop", http=BoundedProtocol, ws="none", lifespan="off", interface="asgi3",
-                access_log=False, log_config=None, proxy_headers=False, server_header=False,
+                front, loop="uvloop", http=crowded(Crowd(front.edge)), ws="none", lifespan="off",
+                interface="asgi3", access_log=False, log_config=None, proxy_headers=False,
+                server_header=False,
                 backlog=_BACKLOG, timeout_keep_alive=_KEEP_ALIVE_S, timeout_graceful_shutdown=1,
             )
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The command line: `python -m bench figures`."""
+"""The command line: `python -m bench figures` and `python -m bench overload`."""
 
 import dataclasses
 import json
@@ -14,11 +14,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_show_locals=False,
 )
-
-
-@app.callback()
-def bench() -> None:
-    """Keep `figures` a command of its own: more will come."""
 
 
 @app.command()
@@ -53,6 +48,36 @@ def figures(
         typer.echo(json.dumps(found, indent=1))
     else:
         show(found, Console())
+
+
+@app.command()
+def overload(
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
+    seconds: Annotated[float | None, typer.Option(min=1, help="Length of an overload.")] = None,
+) -> None:
+    """Offer 1.5 and 3 times what the machine carries, by an open loop, and audit what became of it."""
+    from bench.audit import AuditFailed  # noqa: PLC0415 - the help needs none of it
+    from bench.load_process import LoadFailed  # noqa: PLC0415
+    from bench.overload import OverloadPlan, shortcomings  # noqa: PLC0415
+    from bench.overload import overload as run  # noqa: PLC0415
+    from bench.overload_table import show  # noqa: PLC0415
+
+    plan = OverloadPlan() if seconds is None else OverloadPlan(overload_s=seconds)
+    progress = Console(stderr=True, log_path=False)
+    try:
+        rows = run(plan, lambda text: progress.log(text, highlight=False))
+    except (AuditFailed, LoadFailed) as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from None
+    if as_json:
+        typer.echo(json.dumps(rows, indent=1))
+    else:
+        show(rows, Console())
+    for text in (missing := shortcomings(rows)):
+        typer.echo(f"falls short: {text}", err=True)
+    if missing:
+        raise typer.Exit(1)
 
 
 if __name__ == "__main__":

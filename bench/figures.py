@@ -27,7 +27,8 @@ from bench.samples import Rounds, rounded
 from bench.workloads import Workload
 from persistence.migrate import migrate
 
-_FILL_IN_FLIGHT = 4_000
+_FILL_IN_FLIGHT = 256
+"""Fewer than a host lets wait however slow it is: see `actors.lane_server`."""
 _PROBED_BINS = 64
 _AUDITED_BINS = 2_000
 _COPY_ROWS = 2_000

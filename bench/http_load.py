@@ -125,7 +125,7 @@ class _Connection(asyncio.Protocol):
         """Take the response, when it is whole."""
         buffer = self._buffer + data if self._buffer else data
         head_end = buffer.find(_HEAD_END)
-        if head_end < 0 or len(buffer) < head_end + len(_HEAD_END) + _length(buffer, head_end):
+        if head_end < 0 or len(buffer) < head_end + len(_HEAD_END) + length_of(buffer, head_end):
             self._buffer = buffer
             return
         self._buffer = b""
@@ -159,7 +159,7 @@ class _Connection(asyncio.Protocol):
             shared.ended.set_result(None)
 
 
-def _length(buffer: bytes, head_end: int) -> int:
+def length_of(buffer: bytes, head_end: int) -> int:
     """Return the length of a response's body."""
     at = buffer.find(_LENGTH, 0, head_end)
     if at < 0:

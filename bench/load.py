@@ -32,6 +32,14 @@ async def connected(kind: str, connection: dict[str, Any]) -> Load:
         from bench.http_load import HttpLoad  # noqa: PLC0415
 
         return HttpLoad(**connection)
+    if kind == "open-lanes":
+        from bench.open_lanes import OpenLanes  # noqa: PLC0415
+
+        return OpenLanes.connect(**connection)
+    if kind == "open-http":
+        from bench.open_http import OpenHttp  # noqa: PLC0415
+
+        return OpenHttp(**connection)
     if kind == "copy":
         from bench.peers.copy_load import CopyLoad  # noqa: PLC0415
 

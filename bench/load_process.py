@@ -37,7 +37,7 @@ class LoadProcess:
         process.stdin.write(json.dumps(connection).encode() + b"\n")
         return cls(kind, process)
 
-    async def ask(self, do: str, workload: Workload, salt: int, **options: float) -> dict[str, Any]:
+    async def ask(self, do: str, workload: Workload, salt: int, **options: Any) -> dict[str, Any]:  # noqa: ANN401 - plain values
         """Have a load made and return what came of it. Raises LoadFailed."""
         asked = {"do": do, "workload": workload.plain(), "salt": salt, **options}
         assert self._process.stdin is not None

@@ -3,7 +3,7 @@
 import json
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -64,6 +64,59 @@ def status(
         report = ask(Settings.read(home=home))
     except StartError as error:
         raise _failure(error) from None
+    if as_json:
+        typer.echo(json.dumps(report))
+    else:
+        show(report, Console())
+
+
+@app.command()
+def rebalance(
+    hosts: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=4096,
+            help="How many hosts, until the supervisor starts again (default: as set, at least one a node).",
+        ),
+    ] = None,
+    home: Home = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Spread the partitions evenly over the hosts, and the hosts over the nodes, while all are served."""
+    from binkeeper.placement import rebalance as run  # noqa: PLC0415
+    from binkeeper.settings import Settings  # noqa: PLC0415
+
+    try:
+        _moved(run(Settings.read(home=home), hosts), as_json=as_json)
+    except StartError as error:
+        raise _failure(error) from None
+
+
+@app.command()
+def isolate(
+    site: Annotated[str, typer.Argument(help="The site.")],
+    sku: Annotated[str, typer.Argument(help="The hot SKU.")],
+    undo: Annotated[bool, typer.Option("--undo", help="Have it share a host again.")] = False,
+    home: Home = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Give a hot SKU a host of its own, while it is served."""
+    from binkeeper.placement import isolate as run  # noqa: PLC0415
+    from binkeeper.settings import Settings  # noqa: PLC0415
+
+    try:
+        _moved(run(Settings.read(home=home), site, sku, undo=undo), as_json=as_json)
+    except StartError as error:
+        raise _failure(error) from None
+
+
+def _moved(report: dict[str, Any], *, as_json: bool) -> None:
+    """Print what was moved."""
+    from rich.console import Console  # noqa: PLC0415
+
+    from binkeeper.placement import show  # noqa: PLC0415
+
     if as_json:
         typer.echo(json.dumps(report))
     else:

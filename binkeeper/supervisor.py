@@ -9,21 +9,32 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import psutil
+import structlog
 
 from binkeeper.events import tell
 from binkeeper.settings import Settings
+
+_log = structlog.get_logger()
 
 _DATABASE_TIMEOUT_S = 60.0
 _WATCH_S = 0.5
 
 
+class Ray(NamedTuple):
+    """The Ray that hosts are placed on."""
+
+    address: str
+    mend: Callable[[], None] | None
+    """Starts the control store of a Ray of our own again; None for a cluster that others run."""
+
+
 @contextlib.contextmanager
-def ray_of(settings: Settings) -> Iterator[str]:
-    """Start Ray on this machine, or join the cluster that the settings name; yield its address."""
+def ray_of(settings: Settings) -> Iterator[Ray]:
+    """Start Ray on this machine, or join the cluster that the settings name."""
     from actors.ray_head import LocalRay, join_ray, leave_ray  # noqa: PLC0415 - 0.6 s for Ray
 
     local = None
@@ -37,7 +48,7 @@ def ray_of(settings: Settings) -> Iterator[str]:
         address = local.address
     try:
         join_ray(address)
-        yield address
+        yield Ray(address, local.mend if local is not None else None)
     finally:
         leave_ray()
         if local is not None:
@@ -56,13 +67,32 @@ def ray_processes() -> list[dict[str, Any]]:
     return found
 
 
-async def run(settings: Settings, address: str) -> None:
+def host_settings(settings: Settings, token: str, partitions: int) -> dict[str, Any]:
+    """Return what a host is built from: see `binkeeper.host.build_host`."""
+    assert settings.postgres_url is not None and settings.nats_url is not None  # noqa: PT018 - resolved above
+    return {
+        "postgres_url": settings.postgres_url.get_secret_value(),
+        "nats_url": settings.nats_url.get_secret_value(),
+        "lane_host": settings.lane_host,
+        "lane_token": token,
+        "partitions": partitions,
+        "max_in_flight": settings.max_in_flight,
+        "key_window": settings.key_window,
+        "snapshot_interval_s": settings.snapshot_interval_s,
+        "log_level": settings.log_level,
+    }
+
+
+async def run(settings: Settings, ray: Ray) -> None:
     """Serve until SIGTERM. Raises Fault or OSError when the start fails."""
     from actors.gateway import LaneGateway  # noqa: PLC0415 - after Ray was started
+    from actors.places import first_places  # noqa: PLC0415
+    from actors.placing import Placing  # noqa: PLC0415
     from actors.ray_launcher import RayLauncher  # noqa: PLC0415
     from actors.supervisor import HostProcess, Supervisor  # noqa: PLC0415
     from binkeeper.host import build_host  # noqa: PLC0415
-    from persistence.postgres import PostgresDirectory, Sessions  # noqa: PLC0415
+    from engine.partitioning import partition_of  # noqa: PLC0415
+    from persistence.postgres import PostgresDirectory, PostgresWishes, Sessions  # noqa: PLC0415
 
     assert settings.postgres_url is not None and settings.nats_url is not None  # noqa: PT018 - resolved above
     assert settings.lane_token is not None
@@ -78,29 +108,14 @@ async def run(settings: Settings, address: str) -> None:
     if partitions is None:
         return
     gateway = LaneGateway(directory, token, partitions)
-    launcher = RayLauncher(
-        {
-            "postgres_url": settings.postgres_url.get_secret_value(),
-            "nats_url": settings.nats_url.get_secret_value(),
-            "lane_host": settings.lane_host,
-            "lane_token": token,
-            "partitions": partitions,
-            "max_in_flight": settings.max_in_flight,
-            "key_window": settings.key_window,
-            "snapshot_interval_s": settings.snapshot_interval_s,
-            "log_level": settings.log_level,
-        },
-        build_host,
-        settings.shutdown_grace_s,
-    )
-    own = ray_processes() if settings.ray_address is None else []
+    launcher = RayLauncher(host_settings(settings, token, partitions), build_host, settings.shutdown_grace_s)
 
     def changed(processes: Sequence[HostProcess]) -> None:
         hosts = [{"role": "host", "pid": p.pid, "name": p.name, "address": p.address} for p in processes]
-        tell(event="processes", processes=own + hosts)
+        tell(event="processes", processes=(ray_processes() if ray.mend is not None else []) + hosts)
 
     changed([])
-    tell(event="ray", address=address)
+    tell(event="ray", address=ray.address)
     supervisor = Supervisor(
         launcher,
         gateway.control,
@@ -110,24 +125,48 @@ async def run(settings: Settings, address: str) -> None:
         standbys=settings.standbys,
         changed=changed,
     )
+    wishes = PostgresWishes(sessions)
+    isolated = {partition_of(*stock, partitions) for stock in (await wishes.wished()).isolated}
+    supervisor.arrange(first_places(partitions, settings.hosts, isolated))
+    placing = Placing(supervisor, wishes, partitions=partitions, hosts=settings.hosts)
     tell(event="progress", text=f"starting {settings.hosts} host(s) for {partitions} partitions")
     await supervisor.start()
-    stopped = asyncio.create_task(stopping.wait())
-    serving = asyncio.create_task(supervisor.serving())
-    await asyncio.wait([stopped, serving], return_when=asyncio.FIRST_COMPLETED)
-    if serving.done():
-        tell(event="ready")
+    granting = asyncio.create_task(_grant(supervisor, placing))
     while not stopping.is_set():
-        if len(ray_processes()) < len(own):
-            tell(event="failed", text="Ray's own processes died")
-            os._exit(1)  # What is left of Ray dies with us, and the launcher starts everything anew.
+        if ray.mend is not None and await _mended(ray.mend):
+            changed(supervisor.processes())
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_WATCH_S):
                 await stopping.wait()
-    serving.cancel()
+    granting.cancel()
+    await asyncio.gather(granting, return_exceptions=True)
     await supervisor.stop()
     await gateway.close()
     await sessions.close()
+
+
+async def _mended(mend: Callable[[], None]) -> bool:
+    """See whether our own Ray lives; start its control store again, if that alone has died."""
+    roles = {entry["role"] for entry in ray_processes()}
+    if "raylet" not in roles:
+        tell(event="failed", text="Ray's raylet died")
+        os._exit(1)  # Hosts have died with it, what is left of Ray dies with us, and all is started anew.
+    if "gcs" in roles:
+        return False
+    try:
+        await asyncio.to_thread(mend)
+    except Exception as fault:  # noqa: BLE001 - Ray raises anything; stock operations go on without it
+        _log.warning("ray_waits", fault=str(fault))
+        return False
+    _log.warning("ray_mended")
+    return True
+
+
+async def _grant(supervisor: Any, placing: Any) -> None:  # noqa: ANN401 - imported late
+    """Tell when every place is served, and carry out what is wished from then on."""
+    await supervisor.serving()
+    tell(event="ready")
+    await placing.run()
 
 
 async def _partitions(directory: Any, stopping: asyncio.Event) -> int | None:  # noqa: ANN401 - imported late
@@ -149,8 +188,8 @@ def main() -> int:
     """Run the supervisor; one line tells why it could not."""
     settings = Settings.read()
     try:
-        with ray_of(settings) as address:
-            asyncio.run(run(settings, address))
+        with ray_of(settings) as ray:
+            asyncio.run(run(settings, ray))
     except Exception as fault:
         text = str(fault).splitlines()[0] if str(fault) else type(fault).__name__
         tell(event="failed", text=f"supervisor: {text}")

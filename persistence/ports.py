@@ -314,3 +314,53 @@ class Cursors(Protocol):
 
     async def move_cursors(self, cursors: dict[int, int], *, back: bool = False) -> None:
         """Remember cursors. One that would go back stays, unless the stream itself went `back`."""
+
+
+class Wish(NamedTuple):
+    """How an administrator wants partitions to be placed."""
+
+    number: int
+    """Rises by one with each wish; 0 when nothing was ever wished."""
+    isolated: tuple[StockKey, ...]
+    """Stocks whose partition has a host of its own."""
+    spread: int
+    """The last wish that asked for an even spread; 0 for none."""
+    hosts: int | None
+    """Over how many hosts; None for as many as are set, and at least one a node."""
+
+
+class Granted(NamedTuple):
+    """How far the supervisor has come with wishes."""
+
+    number: int
+    """The last wish that is carried out; 0 for none."""
+    begun: int
+    """The last that it began with."""
+    moved: int
+    """Partitions that were moved for it."""
+    hosts: int
+    """Hosts that have partitions since."""
+    pause_ms_max: float
+    """The longest that requests of a partition waited for its move."""
+
+
+class Wishes(Protocol):
+    """What is wished of the placement, and what has become of it. All methods raise Unavailable."""
+
+    async def isolate(self, stock: StockKey) -> int:
+        """Wish that a stock's partition has a host of its own; return the wish's number."""
+
+    async def join(self, stock: StockKey) -> int:
+        """Wish that a stock is not isolated any more; return the wish's number."""
+
+    async def spread(self, hosts: int | None) -> int:
+        """Wish that partitions are spread evenly; return the wish's number."""
+
+    async def wished(self) -> Wish:
+        """Return all that is wished now."""
+
+    async def granted(self) -> Granted:
+        """Return how far it is carried out."""
+
+    async def grant(self, granted: Granted) -> None:
+        """Say how far it is carried out."""

@@ -190,7 +190,11 @@ class _Launcher:
     def __init__(self, world: World) -> None:
         self._world = world
 
-    async def launch(self, name: str) -> HostProcess:
+    async def nodes(self) -> list[str]:
+        """See `Launcher.nodes`."""
+        return [""]
+
+    async def launch(self, name: str, _node: str | None = None) -> HostProcess:
         """See `Launcher.launch`."""
         world = self._world
         await asyncio.sleep(world.random.uniform(*_START_S))

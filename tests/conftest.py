@@ -29,6 +29,7 @@ DELETE FROM stock_lot;
 DELETE FROM reservation;
 DELETE FROM reservation_line;
 DELETE FROM courier_cursor;
+DELETE FROM setting WHERE name LIKE 'placement%';
 UPDATE partition
 SET host = '', address = '', epoch = 0, snapshot_seq = 0, snapshot_at_ms = 0, claimed_at_ms = 0;
 """

@@ -11,6 +11,7 @@ from persistence.memory.read_model import MemoryReadModel
 from persistence.memory.snapshots import MemorySnapshots
 from persistence.memory.streams import MemoryStreams
 from persistence.memory.survey import MemorySurvey
+from persistence.memory.wishes import MemoryWishes
 
 __all__ = [
     "MemoryCursors",
@@ -21,4 +22,5 @@ __all__ = [
     "MemorySnapshots",
     "MemoryStreams",
     "MemorySurvey",
+    "MemoryWishes",
 ]

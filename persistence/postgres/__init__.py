@@ -10,6 +10,7 @@ from persistence.postgres.read_model import PostgresReadModel
 from persistence.postgres.sessions import Sessions
 from persistence.postgres.snapshots import PostgresSnapshots
 from persistence.postgres.survey import PostgresSurvey
+from persistence.postgres.wishes import PostgresWishes
 
 __all__ = [
     "PostgresCursors",
@@ -18,5 +19,6 @@ __all__ = [
     "PostgresReadModel",
     "PostgresSnapshots",
     "PostgresSurvey",
+    "PostgresWishes",
     "Sessions",
 ]

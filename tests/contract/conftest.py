@@ -14,9 +14,10 @@ from persistence.memory import (
     MemorySnapshots,
     MemoryStreams,
     MemorySurvey,
+    MemoryWishes,
 )
 from persistence.nats.streams import NatsStreams
-from persistence.ports import Cursors, Directory, Ledger, ReadModel, Snapshots, Streams
+from persistence.ports import Cursors, Directory, Ledger, ReadModel, Snapshots, Streams, Wishes
 from persistence.postgres import (
     PostgresCursors,
     PostgresDirectory,
@@ -24,6 +25,7 @@ from persistence.postgres import (
     PostgresReadModel,
     PostgresSnapshots,
     PostgresSurvey,
+    PostgresWishes,
     Sessions,
 )
 from persistence.survey import Survey
@@ -43,6 +45,7 @@ class Storage:
     read_model: ReadModel
     cursors: Cursors
     survey: Survey
+    wishes: Wishes
 
 
 @pytest.fixture(params=["memory", "postgres"])
@@ -57,6 +60,7 @@ async def storage(request: pytest.FixtureRequest) -> AsyncIterator[Storage]:
             MemoryReadModel(database),
             MemoryCursors(database),
             MemorySurvey(database),
+            MemoryWishes(),
         )
         return
     url = request.getfixturevalue("postgres_url")
@@ -70,6 +74,7 @@ async def storage(request: pytest.FixtureRequest) -> AsyncIterator[Storage]:
         PostgresReadModel(sessions),
         PostgresCursors(sessions),
         PostgresSurvey(sessions),
+        PostgresWishes(sessions),
     )
     for closable in (ledger, other_ledger, sessions, other_sessions):
         await closable.close()

@@ -79,7 +79,7 @@ def _requests(rng: Random, count: int = 4) -> list[Any]:
 
 
 def _any_operation(rng: Random) -> bytes:
-    names = [*OPERATIONS, "read_stock", "take", "flush", "describe", "ping", "owned"]
+    names = [*OPERATIONS, "read_stock", "take", "flush", "describe", "ping"]
     return _framed(
         [
             [n, rng.choice((0, 1, -1, 2**63)), rng.choice(names), rng.choice((None, "k", "")), fields]
@@ -91,7 +91,7 @@ def _any_operation(rng: Random) -> bytes:
 def _control(rng: Random) -> bytes:
     partitions = [[], [-1], [9_999], [2**63], [0, 0], [0, "1"], [0.5], None, {}, list(range(100))]
     return _framed(
-        [[1, -1, "take", None, rng.choice(partitions)], [2, -1, "owned", "key", hostile_value(rng)]]
+        [[1, -1, "take", None, rng.choice(partitions)], [2, -1, "ping", "key", hostile_value(rng)]]
     )
 
 

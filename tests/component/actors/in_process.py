@@ -1,5 +1,6 @@
 """A launcher whose hosts live in this process: real hosts, real lanes, no Ray."""
 
+from collections import Counter
 from dataclasses import dataclass
 
 from actors.outcomes import Unavailable
@@ -29,16 +30,24 @@ class InProcessLauncher:
         self.killed: list[str] = []
         self.stopped: list[str] = []
         self.is_out_of_room = False
+        self.node_names = [""]
+        """Nodes that hosts can be started on; a host that is told no node goes to the one with the fewest."""
         self.refused = 0
 
-    async def launch(self, name: str) -> HostProcess:
+    async def nodes(self) -> list[str]:
+        """See `Launcher.nodes`."""
+        return self.node_names
+
+    async def launch(self, name: str, node: str | None = None) -> HostProcess:
         """See `Launcher.launch`."""
         if self.is_out_of_room:
             self.refused += 1
             message = "no room"
             raise Unavailable(message)
         running = self._world.build(name)
-        process = InProcessHost(name, await running.start("127.0.0.1"), 0, "", running)
+        used = Counter(process.node for process in self.launched if process.is_alive)
+        node = node if node is not None else min(self.node_names, key=lambda one: used[one])
+        process = InProcessHost(name, await running.start("127.0.0.1"), 0, node, running)
         self.launched.append(process)
         return process
 

@@ -58,12 +58,16 @@ class SteeredLedger(MemoryLedger):
         self.outcomes: deque[str] = deque()
         self.batches: list[list[Entry]] = []
         """What was committed, a list an append."""
+        self.commit_s = 0.0
+        """How long each append takes."""
         self.questions: deque[str] = deque()
         """How the next `is_committed` end: `unavailable` or well."""
 
     async def append(self, entries: Sequence[Entry]) -> None:
         """See `Ledger.append`."""
         await self.gate.passed()
+        if self.commit_s:
+            await asyncio.sleep(self.commit_s)
         outcome = self.outcomes.popleft() if self.outcomes else "well"
         if outcome == "unavailable":
             raise Unavailable(outcome)

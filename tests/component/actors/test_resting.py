@@ -58,6 +58,7 @@ async def test_what_was_never_there_is_not_found_and_looked_up_once() -> None:
     async with world() as w:
         await w.receive("TEA", 10)
         await rested(w)
+        await until(lambda: w.hosts[-1].courier.lag == 0)  # The courier loads what it broadcasts.
         number = number_of("NONE")
         assert code_of(await w.gateway.query(number, ReadStock("LON", "NONE"))) == "stock_not_found"
         loads = w.snapshots[-1].loads

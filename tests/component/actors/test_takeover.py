@@ -9,7 +9,7 @@ from actors.queries import ReadStock
 from actors.requests import Request, Status
 from engine.commands import ReceiveStock, ReserveLine, ReserveStock
 from engine.images import digest
-from tests.component.actors.world import PARTITIONS, number_of, skus_in, until, view_of, world
+from tests.component.actors.world import PARTITIONS, code_of, number_of, skus_in, until, view_of, world
 
 
 class Caller:
@@ -186,3 +186,28 @@ async def test_what_was_claimed_and_not_recovered_is_not_owned() -> None:
         w.snapshots[-1].failing.clear()
         await second.take([number_of("TEA")])
         assert await w.stock("TEA") == (5, 0)
+
+
+async def test_a_refusal_is_not_told_again_once_another_owner_has_carried_the_command_out() -> None:
+    async with world() as w:
+        number = number_of("TEA")
+        await w.receive("TEA", 1)
+        first = w.hosts[0]
+        assert code_of(await w.reserve("TEA", 2, "again")) == "insufficient_stock"
+        await w.host("second", [number])
+        await w.receive("TEA", 1)
+        done = view_of(await w.reserve("TEA", 2, "again"))
+        await first.take([number])
+        assert view_of(await w.reserve("TEA", 2, "again"))["id"] == done["id"]
+
+
+async def test_what_others_have_taken_is_given_up_though_nobody_asks_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("actors.ownership._LOOK_EVERY_S", 0.02)
+    async with world() as w:
+        first = w.hosts[0]
+        second = await w.host("second", [3, 4])
+        await until(lambda: not first.host.owned.keys() & {3, 4})
+        assert len(first.host.owned) == PARTITIONS - 2
+        assert sorted(second.host.owned) == [3, 4]

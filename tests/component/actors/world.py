@@ -38,6 +38,8 @@ class World:
         self.gateway = LaneGateway(self.directory, TOKEN, PARTITIONS, timeout_s=5.0)
         self.reservations = SpanningReservations(self.gateway, lambda: self.now_ms, tentative_ttl_s=2.0)
         self._keys = 0
+        self.commit_s = 0.0
+        """How long each append of hosts that are built from now on takes."""
 
     async def host(self, name: str, partitions: list[int] | None = None, **options: Any) -> RunningHost:
         """Start a host and have it take partitions: all, unless told otherwise."""
@@ -49,6 +51,7 @@ class World:
     def build(self, name: str, **options: Any) -> RunningHost:
         """Put a host together; it is neither started nor owns anything."""
         ledger, snapshots = SteeredLedger(self.database, name), SteeredSnapshots(self.database)
+        ledger.commit_s = self.commit_s
         core = Host(HostOptions(name, **options), ledger, snapshots, lambda: self.now_ms)
         running = RunningHost(
             core,

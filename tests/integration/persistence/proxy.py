@@ -1,4 +1,4 @@
-"""A TCP proxy that a test holds: it can keep what one side says back, and cut connections."""
+"""A TCP proxy that a test holds: it can keep back or delay what one side says, and cut connections."""
 
 import asyncio
 import contextlib
@@ -17,6 +17,8 @@ class Proxy:
         self.answers_pass = asyncio.Event()
         self.requests_pass.set()
         self.answers_pass.set()
+        self.delay_s = 0.0
+        """How long each piece of what clients send is on its way."""
         self.held = asyncio.Event()
         """Set when something is being kept back."""
         self._clients: list[asyncio.StreamWriter] = []
@@ -70,5 +72,7 @@ class Proxy:
                 if not passes.is_set():
                     self.held.set()
                     await passes.wait()
+                if self.delay_s and passes is self.requests_pass:
+                    await asyncio.sleep(self.delay_s)
                 writer.write(data)
                 await writer.drain()

@@ -34,7 +34,7 @@ def running_home(folder: Path) -> Home:
 
 def test_the_commands_are_those_of_the_manual() -> None:
     shown = runner.invoke(app, ["--help"]).output
-    for command in ("up", "status", "replay", "token", "verify"):
+    for command in ("up", "status", "rebalance", "isolate", "replay", "simulate", "verify", "token"):
         assert f" {command} " in shown
 
 
@@ -171,3 +171,10 @@ def test_a_wrong_setting_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     assert result.exit_code == 1
     assert result.stderr.startswith("error: setting BINKEEPER_HTTP_PORT: ")
     assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("words", [["rebalance"], ["isolate", "berlin", "MUG", "--undo"]])
+def test_partitions_are_moved_only_where_something_runs(tmp_path: Path, words: list[str]) -> None:
+    result = runner.invoke(app, [*words, "--home", str(tmp_path)])
+    assert result.exit_code == 1
+    assert "nothing runs" in result.output

@@ -134,7 +134,9 @@ def test_every_table_is_documented_and_none_that_is_gone() -> None:
 
 def test_every_event_of_the_logs_is_documented_and_none_that_is_gone() -> None:
     logged = re.compile(r"_log\.\w+\(\s*\"(\w+)\"")
-    sources = [path for folder in ("actors", "persistence") for path in (ROOT / folder).rglob("*.py")]
+    sources = [
+        path for folder in ("actors", "persistence", "binkeeper") for path in (ROOT / folder).rglob("*.py")
+    ]
     events = {event for path in sources for event in logged.findall(path.read_text(encoding="utf-8"))}
     assert set(table(OPERATIONS, "Logs")) == events
 

@@ -1,0 +1,234 @@
+"""Overload on purpose: more than the machine carries, by an open loop, and what becomes of it.
+
+Capacity is measured first, in the same run and by the same generator. That has the last core for itself: one
+that shares its core with the product would measure itself. Then each load comes in three phases without a
+pause: half the capacity, the overload, half the capacity again. Afterwards the ledger must hold exactly what
+was acknowledged, and nothing that was refused.
+"""
+
+import asyncio
+import contextlib
+import os
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import asyncpg
+import psutil
+
+from bench.audit import confirm
+from bench.load_process import LoadProcess
+from bench.open_load import open_key
+from bench.product import Product
+from bench.samples import rounded
+from bench.workloads import Workload
+
+_DOORS = {"lanes": 256, "http": 128}
+"""By which way load comes, and how many requests are under way while its capacity is measured."""
+_FILL_IN_FLIGHT = 256
+_SAMPLE_S = 0.25
+_QUIET_S_MAX = 60.0
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class OverloadPlan:
+    """How much is tried."""
+
+    factors: tuple[float, ...] = (1.5, 3.0)
+    bins: int = 3_000
+    capacity_s: float = 5.0
+    before_s: float = 4.0
+    overload_s: float = 10.0
+    after_s: float = 4.0
+
+
+class Overload:
+    """One run. `say` is told what is being done."""
+
+    def __init__(self, plan: OverloadPlan, say: Callable[[str], None]) -> None:
+        self._plan = plan
+        self._say = say
+        self._salt = int(time.time())
+        self._workload = Workload("overload", plan.bins)
+        self._product: Product
+        self._loads: dict[str, LoadProcess] = {}
+
+    async def rows(self) -> list[dict[str, Any]]:
+        """Return a row for each door and factor. Raises LoadFailed or AuditFailed."""
+        async with AsyncExitStack() as stack:
+            await self._start(stack)
+            return [await self._row(door, factor) for door in _DOORS for factor in self._plan.factors]
+
+    async def _start(self, stack: AsyncExitStack) -> None:
+        self._say("starting Binkeeper on a fresh home")
+        cores = sorted(os.sched_getaffinity(0))
+        stack.callback(os.sched_setaffinity, 0, cores)
+        os.sched_setaffinity(0, cores[:-1] or cores)
+        product = self._product = await stack.enter_async_context(Product.started())
+        os.sched_setaffinity(0, cores[-1:])  # What is started from here on loads, and shares no core with it.
+        connection = await asyncpg.connect(product.postgres_url)
+        partitions = await connection.fetchval("SELECT count(*) FROM partition")
+        await connection.close()
+        host, port, token = product.http
+        lanes = {"postgres_url": product.postgres_url, "lane_token": product.lane_token}
+        http = {"host": host, "port": port, "token": token}
+        self._loads["lanes"] = await LoadProcess.start("open-lanes", **lanes, partitions=partitions)
+        self._loads["http"] = await LoadProcess.start("open-http", **http, partitions=partitions)
+        for load in self._loads.values():
+            stack.push_async_callback(load.stop)
+        filling = {"in_flight": _FILL_IN_FLIGHT, "first": 0, "end": self._plan.bins}
+        await self._loads["lanes"].ask("fill", self._workload, self._next_salt(), **filling)
+
+    def _next_salt(self) -> int:
+        self._salt += 1
+        return self._salt
+
+    async def _row(self, door: str, factor: float) -> dict[str, Any]:
+        """Measure the capacity, then overload by a factor, then audit."""
+        plan, load = self._plan, self._loads[door]
+        await self._quiet()
+        capacity = await load.ask(
+            "capacity", self._workload, self._next_salt(), in_flight=_DOORS[door], seconds=plan.capacity_s
+        )
+        rate = capacity["ops_s"]
+        await self._quiet()
+        half = rate / 2
+        phases = [(half, plan.before_s), (rate * factor, plan.overload_s), (half, plan.after_s)]
+        self._say(f"{door}: {rate:.0f}/s is the capacity; offering {rate * factor:.0f}/s")
+        salt = self._next_salt()
+        memory = _Memory(self._product)
+        sampling = asyncio.create_task(memory.run())
+        told = await load.ask("open", self._workload, salt, phases=phases)
+        sampling.cancel()
+        await asyncio.gather(sampling, return_exceptions=True)
+        await self._audit(salt, told["outcomes"])
+        before, over, after = told["phases"]
+        return {
+            "door": door,
+            "factor": factor,
+            "capacity_s": rounded(rate),
+            "offered_s": rounded(over["offered"] / plan.overload_s),
+            "accepted_s": rounded(over["accepted_s"]),
+            "refused": over["refused"],
+            "unsent": over["unsent"],
+            "unknown": over["unknown"],
+            "before_p99_ms": rounded(before["accepted_p99_ms"]),
+            "accepted_p50_ms": rounded(over["accepted_p50_ms"]),
+            "accepted_p99_ms": rounded(over["accepted_p99_ms"]),
+            "accepted_max_ms": rounded(over["accepted_max_ms"]),
+            "refused_p99_ms": rounded(over["refused_p99_ms"]),
+            "after_first_s_p99_ms": rounded(after["by_second"][0]["accepted_p99_ms"]),
+            "after_first_s_refused": after["by_second"][0]["refused"],
+            "after_p99_ms": rounded(after["by_second"][-1]["accepted_p99_ms"]),
+            "generator_late_ms": rounded(told["generator_late_ms"]),
+            "retry_after_missing": told.get("retry_after_missing", 0),
+            "connections": told.get("connections", 1),
+            "p99_by_second_ms": [round(second["accepted_p99_ms"]) for second in over["by_second"]],
+            **memory.plain(),
+            "audited": True,
+        }
+
+    async def _quiet(self) -> None:
+        """Wait until the hosts have written and broadcast everything, so that rows do not pay for others."""
+        deadline_s = time.monotonic() + _QUIET_S_MAX
+        quiet = 0
+        used = self._product.cpu_s()
+        while quiet < 2 and time.monotonic() < deadline_s:
+            await asyncio.sleep(1.0)
+            before, used = used, self._product.cpu_s()
+            quiet = quiet + 1 if used.get("host", 0.0) - before.get("host", 0.0) < 0.3 else 0
+
+    async def _audit(self, salt: int, outcomes: str) -> None:
+        """See that what was acknowledged happened once, and nothing that was refused. Raises AuditFailed."""
+        connection = await asyncpg.connect(self._product.postgres_url)
+        prefix = open_key(salt, 0)[:-1]
+        found = await connection.fetch(
+            "SELECT key, kind FROM ledger WHERE key >= $1 AND key < $2", prefix, prefix + "~"
+        )
+        twice = await connection.fetchval(
+            "SELECT count(*) FROM (SELECT FROM ledger WHERE key >= $1 AND key < $2 GROUP BY key"
+            " HAVING count(*) > 1) AS again",
+            prefix,
+            prefix + "~",
+        )
+        await connection.close()
+        there = {row["key"] for row in found}
+        problems = [f"{twice} keys happened twice"] if twice else []
+        for number, outcome in enumerate(outcomes):
+            key = open_key(salt, number)
+            if (key in there and outcome in "rn") or (key not in there and outcome == "a"):
+                problems.append(f"{key} was told {outcome!r}, but is {'' if key in there else 'not '}there")
+        confirm("overload", problems)
+
+
+class _Memory:
+    """What hosts and the API have resident while it runs, by role."""
+
+    def __init__(self, product: Product) -> None:
+        self._product = product
+        self._seen: dict[str, list[float]] = {}
+
+    async def run(self) -> None:
+        """Sample until cancelled."""
+        while True:
+            now: dict[str, float] = {}
+            for entry in self._product.processes():
+                role = str(entry.get("role"))
+                if role in {"host", "api"}:
+                    with contextlib.suppress(psutil.Error):
+                        rss = psutil.Process(entry["pid"]).memory_info().rss / MIB
+                        now[role] = max(now.get(role, 0.0), rss)
+            for role, rss in now.items():
+                self._seen.setdefault(role, []).append(rss)
+            await asyncio.sleep(_SAMPLE_S)
+
+    def plain(self) -> dict[str, float]:
+        """Return each role's first, largest and last figure in MiB, and its growth in the second half."""
+        found: dict[str, float] = {}
+        for role, seen in self._seen.items():
+            half = seen[len(seen) // 2 :]
+            found |= {
+                f"{role}_grown_mib": rounded(half[-1] - half[0]),
+                f"{role}_first_mib": rounded(seen[0]),
+                f"{role}_most_mib": rounded(max(seen)),
+                f"{role}_last_mib": rounded(seen[-1]),
+            }
+        return found
+
+
+P99_MS_MAX = 1_500
+AFTER_P99_MS_MAX = 1_000
+GROWN_MIB_MAX = 64
+"""What an overload may cost. The host's window of keys fills meanwhile: that is bounded, and no leak."""
+
+
+def shortcomings(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Return where a row is not what is promised."""
+    found = []
+    for row in rows:
+        where = f"{row['door']} at {row['factor']:g} times"
+        if row["accepted_p99_ms"] > P99_MS_MAX:
+            found.append(
+                f"{where}: accepted requests took {row['accepted_p99_ms']:g} ms at the 99th percentile"
+            )
+        if row["after_first_s_p99_ms"] > AFTER_P99_MS_MAX:
+            found.append(f"{where}: {row['after_first_s_p99_ms']:g} ms in the first second after it")
+        if not row["refused"]:
+            found.append(f"{where}: nothing was refused")
+        if row["retry_after_missing"]:
+            found.append(f"{where}: {row['retry_after_missing']} refusals without Retry-After")
+        if row["unknown"]:
+            found.append(f"{where}: the outcome of {row['unknown']} requests is not known")
+        grown = {role: row[f"{role}_grown_mib"] for role in ("host", "api")}
+        found += [
+            f"{where}: the {role} grew by {mib:g} MiB" for role, mib in grown.items() if mib > GROWN_MIB_MAX
+        ]
+    return found
+
+
+def overload(plan: OverloadPlan, say: Callable[[str], None]) -> list[dict[str, Any]]:
+    """Run it. Raises LoadFailed or AuditFailed."""
+    return asyncio.run(Overload(plan, say).rows())

@@ -1,0 +1,136 @@
+"""Too many requests at once: the rest is refused early, cheaply and in the usual form, and had no effect."""
+
+import asyncio
+import json
+
+import httpx
+import msgspec
+import pytest
+
+from api import crowding
+from api.crowding import Whole, whole_request
+from tests.component.api.test_server import BODY, HEADERS, _served
+from tests.component.api.world import World
+
+REQUEST = (
+    b"POST /v1/reservations?x=1 HTTP/1.1\r\nHost: a\r\nIdempotency-Key: k-1\r\nContent-Length: 2\r\n\r\n{}"
+)
+
+
+def test_a_usual_request_is_understood_as_far_as_a_refusal_needs() -> None:
+    assert whole_request(REQUEST) == Whole(b"/v1/reservations", {b"idempotency-key": b"k-1"}, False)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        REQUEST[:-1],
+        REQUEST + b"x",
+        REQUEST + REQUEST,
+        REQUEST[10:],
+        b"",
+        REQUEST.replace(b"Content-Length: 2", b"Transfer-Encoding: chunked"),
+        REQUEST.replace(b"Host: a", b"Connection: close"),
+        REQUEST.replace(b"Host: a", b"Expect: 100-continue"),
+        REQUEST.replace(b"Host: a", b"Content-Length: 2"),
+        REQUEST.replace(b"Host: a", b"Content-Length: 99999999999999999999"),
+        REQUEST.replace(b"/v1/reservations", b"/healthz"),
+        REQUEST.replace(b"/v1/reservations", b"/v1/status"),
+        REQUEST.replace(b"HTTP/1.1", b"HTTP/1.0"),
+        b"PUT" + REQUEST[4:],
+    ],
+)
+def test_anything_unusual_is_left_to_the_server(data: bytes) -> None:
+    assert whole_request(data) is None
+
+
+async def test_what_does_not_fit_is_refused_in_the_usual_form_and_had_no_effect(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.stocked(1000)
+    monkeypatch.setattr(crowding, "_TAKEN_MAX", 5)
+    async with _served(world) as (server, url, _):
+        limits = httpx.Limits(max_connections=40)
+        async with httpx.AsyncClient(base_url=url, headers=HEADERS, limits=limits) as client:
+            raw = [_raw(server, f"key-{n}") for n in range(40)]
+            answers = await asyncio.gather(*raw)
+            refused = [answer for answer in answers if answer[0] == 429]
+            accepted = [answer for answer in answers if answer[0] == 201]
+            assert refused
+            assert len(refused) + len(accepted) == 40
+            for _, headers, body in refused:
+                assert headers["retry-after"] == "1"
+                assert headers["content-type"] == "application/problem+json"
+                assert headers["x-request-id"] == headers["idempotency-key"]
+                problem = json.loads(body)
+                assert (problem["code"], problem["instance"]) == ("overloaded", "/v1/reservations")
+            stock = (await client.get("/v1/stock/berlin/apple")).json()
+            assert stock["reserved"] == len(accepted)
+            text = (await client.get("/metrics")).text
+            assert f'route="refused_early",status="429"}} {len(refused)}' in text
+            # It is over when it is over.
+            assert (await client.post("/v1/reservations", json=BODY)).status_code == 201
+
+
+async def test_a_msgpack_caller_is_refused_in_msgpack(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    await world.stocked(1000)
+    monkeypatch.setattr(crowding, "_TAKEN_MAX", 1)
+    async with _served(world) as (server, _, _):
+        answers = await asyncio.gather(
+            *(_raw(server, f"key-{n}", accept="application/msgpack") for n in range(30))
+        )
+        _, headers, body = next(answer for answer in answers if answer[0] == 429)
+        assert headers["content-type"] == "application/problem+msgpack"
+        assert msgspec.msgpack.decode(body)["code"] == "overloaded"
+
+
+async def test_a_connection_goes_on_after_a_refusal(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    await world.stocked(1000)
+    monkeypatch.setattr(crowding, "_TAKEN_MAX", 0)
+    async with _served(world) as (server, _, _):
+        port = server.servers[0].sockets[0].getsockname()[1]
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(_request("one", "*/*"))
+        assert (await _answer(reader))[0] == 429
+        crowding_ = server.config.http_protocol_class.crowd  # type: ignore[union-attr]
+        crowding_.taken_max = 100
+        writer.write(_request("one", "*/*"))
+        assert (await _answer(reader))[0] == 201
+        writer.close()
+
+
+def test_long_turns_of_the_loop_make_less_room_and_short_ones_more(world: World) -> None:
+    crowd = crowding.Crowd(world.app.edge)
+    crowd.adjust(taken=5000, spent_s=1.0)
+    assert crowd.taken_max == 500
+    crowd.adjust(taken=100, spent_s=10.0)
+    assert crowd.taken_max == 256
+    for _ in range(100):
+        crowd.adjust(taken=10, spent_s=0.05)
+    assert crowd.taken_max == 8192
+
+
+def _request(key: str, accept: str) -> bytes:
+    body = json.dumps(BODY).encode()
+    return (
+        f"POST /v1/reservations HTTP/1.1\r\nHost: x\r\nAuthorization: {HEADERS['Authorization']}\r\n"
+        f"Content-Type: application/json\r\nAccept: {accept}\r\nIdempotency-Key: {key}\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    ).encode() + body
+
+
+async def _answer(reader: asyncio.StreamReader) -> tuple[int, dict[str, str], bytes]:
+    lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+    headers = dict(line.lower().split(": ", 1) for line in lines[1:] if line)
+    return int(lines[0].split()[1]), headers, await reader.readexactly(int(headers["content-length"]))
+
+
+async def _raw(server: object, key: str, accept: str = "*/*") -> tuple[int, dict[str, str], bytes]:
+    """Send one request by a connection of its own, together with others."""
+    port = server.servers[0].sockets[0].getsockname()[1]  # type: ignore[attr-defined]
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    await asyncio.sleep(0.05)  # So that all are connected; what is checked does not depend on it.
+    writer.write(_request(key, accept))
+    answer = await _answer(reader)
+    writer.close()
+    return answer
