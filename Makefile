@@ -9,6 +9,7 @@ MAKEFLAGS += --no-print-directory
 
 ARGS ?=
 TESTS ?= tests
+ROUNDS ?= 1
 VENV := .venv
 BIN := $(VENV)/bin
 PACKAGES := engine actors persistence api bench binkeeper
@@ -43,6 +44,10 @@ format: $(VENV)/dev.stamp ## let ruff fix and format
 .PHONY: bench
 bench: $(VENV)/dev.stamp ## measure against peers and limits, in three minutes; ARGS="--json"
 	@$(BIN)/python -m bench figures $(ARGS)
+
+.PHONY: faults
+faults: $(VENV)/dev.stamp ## play every fault on the real thing, ROUNDS=1 times; ARGS="--only host"
+	@$(BIN)/python -m tests.faults --rounds $(ROUNDS) $(ARGS)
 
 .PHONY: venv
 venv: $(VENV)/dev.stamp ## only set up the environment

@@ -10,14 +10,13 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
 from tests.end_to_end.running import Running
 from tests.faults.grounds import behind_proxy, running, second_api, small_disk
 from tests.faults.scenarios import SCENARIOS, Scenario, commits_cut, disk_full, lanes_cut
-from tests.faults.stage import Fault, Report, play
+from tests.faults.stage import Report, play
 
 FOLDER = Path("build/faults")
 LANES = "API's lanes cut in mid-frame for 6 s"
@@ -50,8 +49,8 @@ class Runs:
         self.reports.append(report)
         verdict = "; ".join(report.findings.all()) or "clean"
         print(
-            f"{scenario.name:<42} seed {self._seed}: {report.operations} operations, {report.unknown} unknown, "
-            f"away {report.away_s:.2f} s, back {report.back_s:.2f} s, {verdict} "
+            f"{scenario.name:<42} seed {self._seed}: {report.operations} operations, "
+            f"{report.unknown} unknown, away {report.away_s:.2f} s, back {report.back_s:.2f} s, {verdict} "
             f"[{time.monotonic() - began_s:.0f} s]  {'; '.join(report.notes)}",
             flush=True,
         )
@@ -119,14 +118,14 @@ def table(reports: Sequence[Report]) -> list[dict[str, object]]:
 
 def told(rows: Sequence[dict[str, object]]) -> Iterator[str]:
     """Go through the lines of the table, in Markdown."""
-    yield (
-        "| Fault | Runs | Operations | Unknown answers | Lost | Twice | Other findings | Away, s | Back after, s |"
-    )
-    yield "|---|---|---|---|---|---|---|---|---|"
+    heads = ("Fault", "Runs", "Operations", "Unknown", "Lost", "Twice", "Other", "Away, s", "Back after, s")
+    yield f"| {' | '.join(heads)} |"
+    yield f"|{'---|' * len(heads)}"
     for row in rows:
         yield (
-            f"| {row['scenario']} | {row['runs']} | {row['operations']:,} | {row['unknown']:,} | {row['lost']} "
-            f"| {row['twice']} | {row['other']} | {row['away_s_worst']} | {row['back_s_worst']} |"
+            f"| {row['scenario']} | {row['runs']} | {row['operations']:,} | {row['unknown']:,} "
+            f"| {row['lost']} | {row['twice']} | {row['other']} | {row['away_s_worst']} "
+            f"| {row['back_s_worst']} |"
         )
 
 

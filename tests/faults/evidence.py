@@ -153,7 +153,11 @@ async def _streams_differ(binkeeper: Running, site: str, skus: Sequence[str]) ->
     if missing := entries.keys() - told.keys():
         found.append(f"LEDGER lacks {len(missing)} of {len(entries)} entries, such as {min(missing)}")
     found += [f"LEDGER tells of {place}, which never was" for place in told.keys() - entries.keys()]
-    found += [f"LEDGER differs at {place}" for place in told.keys() & entries.keys() if told[place] != entries[place]]
+    found += [
+        f"LEDGER differs at {place}"
+        for place in told.keys() & entries.keys()
+        if told[place] != entries[place]
+    ]
     listener = await Listener.connected(url)
     try:
         last = {

@@ -83,7 +83,7 @@ def small_disk() -> Iterator[tuple[Running, Fill]]:
     """`binkeeper up` on a file system of its own in memory, which only root may mount."""
     folder = Path(tempfile.mkdtemp(prefix="bk-disk-"))
     options = f"size={SMALL_DISK_MB}m,mode=0711"
-    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "binkeeper", str(folder)], check=True)
+    subprocess.run(["/bin/mount", "-t", "tmpfs", "-o", options, "binkeeper", str(folder)], check=True)
     try:
         with running(folder) as binkeeper:
             assert not (binkeeper.home / "postgres" / "location").exists(), "the data lies elsewhere"
@@ -95,7 +95,7 @@ def small_disk() -> Iterator[tuple[Running, Fill]]:
 
             yield binkeeper, fill
     finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=False)
+        subprocess.run(["/bin/umount", "--lazy", str(folder)], check=False)
         shutil.rmtree(folder, ignore_errors=True)
 
 

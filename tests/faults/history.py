@@ -141,9 +141,9 @@ class Recorded:
         elif call.name in WRITES and self._may_have_happened(call):
             answer = call.answer if call.outcome == "done" else None
             for sku, location, quantity in call.lines:
-                yield sku, self._changed(call, sku, location, quantity, answer), None
+                yield sku, self._changed(call, location, quantity, answer), None
 
-    def _changed(self, call: Call, sku: str, location: str, quantity: int, answer: Any) -> Asked:
+    def _changed(self, call: Call, location: str, quantity: int, answer: Any) -> Asked:
         outcome = "unknown" if answer is None else "done"
         match call.name:
             case "reserve":
@@ -212,4 +212,3 @@ def backwards(calls: Iterable[Call]) -> list[str]:
             if seq < highest:
                 found.append(f"{sku} at {location}: {seq} was shown after {highest}")
     return found
-

@@ -149,9 +149,7 @@ async def read_ledger(url: str, site: str) -> Told:
             f"SELECT {', '.join(Row._fields)} FROM ledger WHERE site = $1 ORDER BY partition, seq",  # noqa: S608
             site,
         )
-        keys = await connection.fetch(
-            "SELECT key FROM ledger WHERE starts_with(key, $1 || '-')", site
-        )
+        keys = await connection.fetch("SELECT key FROM ledger WHERE starts_with(key, $1 || '-')", site)
         heads = await connection.fetch(
             "SELECT partition, min(seq), max(seq), count(*) FROM ledger GROUP BY partition"
         )

@@ -72,7 +72,7 @@ class _Search:
         return everything and place.open_done & self.certain == self.certain
 
     def window(self, place: _Place) -> list[tuple[Operation, int, bool]]:
-        """Return what may come next, (operation, its bit, whether it was answered): nothing else ended before."""
+        """Return what may come next, nothing else having ended before: operation, bit, whether answered."""
         found = []
         until = None
         for number in range(place.first, len(self.answered)):

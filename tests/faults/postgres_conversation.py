@@ -1,7 +1,8 @@
 """Just enough of Postgres's protocol to know when a client asks for a commit, and when it is told of one.
 
-A COPY into the ledger outside a transaction commits when its data ends; an INSERT when it is executed; both are
-told by the tag of the command. Cut off before the first, nothing has happened; before the second, everything.
+A COPY into the ledger outside a transaction commits when its data ends; an INSERT when it is executed; both
+are told by the tag of the command. Cut off before the first, nothing has happened; before the second,
+everything.
 """
 
 from collections.abc import Callable, Iterator

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import asyncpg
 
 from tests.end_to_end.running import until
-from tests.faults.paused import paused
+from tests.faults.paused import deposed, paused
 from tests.faults.stage import Fault, Stage
 
 AWAY_S = 3.0
@@ -92,23 +92,25 @@ async def postgres_read_only(stage: Stage) -> None:
         stage.back()
 
 
+_END_SESSIONS = """\
+SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name LIKE 'binkeeper:%'
+"""
+
+
 async def sessions_exhausted(stage: Stage) -> None:
-    """Everybody's sessions are ended, and somebody else takes all that Postgres has."""
+    """Somebody else takes all the sessions that Postgres has, also those that Binkeeper had."""
     url = stage.binkeeper.run["postgres_url"]
     taken: list[Any] = []
+    ended = 0
     async with _administrator(stage) as connection:
         stage.fault()
-        ended = await connection.fetchval(
-            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
-            " WHERE application_name LIKE 'binkeeper:%'"
-        )
         deadline = asyncio.get_running_loop().time() + AWAY_S
         try:
             while asyncio.get_running_loop().time() < deadline:
                 try:
                     taken.append(await asyncpg.connect(url, timeout=10))
                 except asyncpg.TooManyConnectionsError:
-                    await asyncio.sleep(0.01)
+                    ended += await connection.fetchval(_END_SESSIONS)
         finally:
             for session in taken:
                 session.terminate()
@@ -190,6 +192,7 @@ SCENARIOS = (
     Scenario("host killed", host_killed),
     Scenario("host and standby killed", standby_killed),
     Scenario("host paused past its replacement", paused),
+    Scenario("host paused, its standby takes over", deposed),
     Scenario("API killed", killed("api"), via="http"),
     Scenario("Postgres killed", killed("postgres")),
     Scenario("Postgres restarted", partial(_replaced, role="postgres", sent=signal.SIGINT)),

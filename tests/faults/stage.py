@@ -14,7 +14,6 @@ from tests.faults.channels import Channel, HttpChannel, LaneChannel
 from tests.faults.evidence import Findings, examine, nothing_is_tentative, settled
 from tests.faults.history import WRITES
 
-
 SKUS = tuple(f"S{number}" for number in range(8))
 HTTP_CALLERS = 8
 LANE_CALLERS = 3
@@ -56,7 +55,7 @@ class Stage:
         return time.monotonic_ns() - max(ends) > 2_000_000_000
 
     def served_s(self) -> float | None:
-        """Seconds from being back until every SKU had answered something asked since; None while one has not."""
+        """Seconds from being back until every SKU answered what was asked since; None while one has not."""
         first: dict[str, int] = {}
         for call in self.callers.calls:
             if call.is_answered and call.start >= self.back_ns and self.via in (None, call.via):

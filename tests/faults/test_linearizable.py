@@ -28,9 +28,7 @@ def picked(name: str, start: int, end: int | None) -> Operation:
 
 def refused(units: int, available: int, start: int, end: int) -> Operation:
     numbers = {"available": available}
-    asked = Asked(
-        "reserve", "A", quantity=units, outcome="refused", code="insufficient_stock", shown=numbers
-    )
+    asked = Asked("reserve", "A", quantity=units, outcome="refused", code="insufficient_stock", shown=numbers)
     return Operation(asked, start, end, is_read=True)
 
 
@@ -141,7 +139,9 @@ def recorded(chance: random.Random, count: int, *, width: int = 6) -> list[Opera
         if asked.name == "reserve":
             names.append(asked.reservation)
         start, end = at - chance.randint(0, 10 * width), at + chance.randint(0, 10 * width)
-        operations.append(Operation(asked, max(start, 2), max(end, 3), hint=number, is_read=asked.name == "read"))
+        operations.append(
+            Operation(asked, max(start, 2), max(end, 3), hint=number, is_read=asked.name == "read")
+        )
     return operations
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from binkeeper import kept as kept_module
 from binkeeper.child import Child, ChildSpec
 from binkeeper.errors import StartError
-from binkeeper import kept as kept_module
 from binkeeper.kept import BackOff, Event, Kept, Program
 
 
