@@ -77,8 +77,8 @@ async def _administrator(stage: Stage) -> AsyncIterator[Any]:
         connection.terminate()
 
 
-async def postgres_read_only(stage: Stage) -> None:
-    """Postgres takes no changes for a while."""
+async def postgres_read_only(stage: Stage, *, is_host_killed: bool = False) -> None:
+    """Postgres takes no changes for a while; whatever the host has decided meanwhile may die with it."""
     async with _administrator(stage) as connection:
         await connection.execute("SET default_transaction_read_only = off")
         try:
@@ -86,6 +86,8 @@ async def postgres_read_only(stage: Stage) -> None:
             await connection.execute("SELECT pg_reload_conf()")
             stage.fault()
             await asyncio.sleep(AWAY_S)
+            if is_host_killed:
+                stage.binkeeper.kill("host")
         finally:
             await connection.execute("ALTER SYSTEM RESET default_transaction_read_only")
             await connection.execute("SELECT pg_reload_conf()")
@@ -196,6 +198,7 @@ SCENARIOS = (
     Scenario("Postgres killed", killed("postgres")),
     Scenario("Postgres restarted", partial(_replaced, role="postgres", sent=signal.SIGINT)),
     Scenario("Postgres read-only for 3 s", postgres_read_only),
+    Scenario("host killed after 3 s of that", partial(postgres_read_only, is_host_killed=True)),
     Scenario("Postgres without free sessions for 3 s", sessions_exhausted),
     Scenario("NATS killed", killed("nats")),
     Scenario("NATS restarted", partial(_replaced, role="nats", sent=signal.SIGTERM)),

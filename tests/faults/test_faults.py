@@ -84,7 +84,7 @@ async def test_a_host_that_was_deposed_while_it_slept_acknowledges_nothing(binke
 @pytest.mark.parametrize(
     "scenario",
     [
-        Scenario("Postgres read-only", postgres_read_only),
+        Scenario("host killed on a read-only Postgres", partial(postgres_read_only, is_host_killed=True)),
         Scenario("Postgres without sessions", sessions_exhausted),
         Scenario("NATS wiped", nats_wiped),
     ],
