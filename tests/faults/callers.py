@@ -16,13 +16,14 @@ from tests.faults.history import Call, Try
 PATIENCE_S = 90.0
 LOCATIONS = ("A-01", "B-02")
 _RETRY_S = 0.05
-_GIVES_UP = 0.15
+_GIVES_UP = 0.3
 _SHARED_MAX = 64
 _NAMES = (
     "reserve", "reserve_several", "end", "receive", "take", "move", "adjust", "count", "read_bin",
     "read_stock", "read_reservation",
 )  # fmt: skip
 _WEIGHTS = (24, 6, 28, 8, 4, 5, 4, 2, 12, 4, 5)
+_READS = (0, 0, 0, 0, 0, 0, 0, 0, 6, 3, 1)
 
 
 @dataclass(slots=True)
@@ -63,16 +64,16 @@ class Callers:
         for sku in self.skus:
             await self.ask(chance, channel, "read_stock", ((sku, "", 0),))
 
-    async def run(self, number: int, channel: Channel) -> None:
-        """Be one caller until it is over."""
+    async def run(self, number: int, channel: Channel, *, is_reader: bool = False) -> None:
+        """Be one caller until it is over. A reader goes on looking while changes wait."""
         chance = random.Random(f"{self.seed}-{number}")
         mine: list[Held] = []
         while not self.is_over:
-            await self._turn(chance, channel, mine)
+            name = chance.choices(_NAMES, _READS if is_reader else _WEIGHTS)[0]
+            await self._turn(chance, channel, mine, name)
             await asyncio.sleep(self.pause_s)
 
-    async def _turn(self, chance: random.Random, channel: Channel, mine: list[Held]) -> None:
-        name = chance.choices(_NAMES, _WEIGHTS)[0]
+    async def _turn(self, chance: random.Random, channel: Channel, mine: list[Held], name: str) -> None:
         sku, location = chance.choice(self.skus), chance.choice(LOCATIONS)
         units = chance.randint(1, 5)
         match name:

@@ -4,7 +4,7 @@ import asyncio
 import os
 import shutil
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, NamedTuple
@@ -77,8 +77,8 @@ async def _administrator(stage: Stage) -> AsyncIterator[Any]:
         connection.terminate()
 
 
-async def postgres_read_only(stage: Stage, *, is_host_killed: bool = False) -> None:
-    """Postgres takes no changes for a while; whatever the host has decided meanwhile may die with it."""
+async def postgres_read_only(stage: Stage, *, killed: Sequence[str] = ()) -> None:
+    """Postgres takes no changes for a while; what was decided meanwhile may die with its processes."""
     async with _administrator(stage) as connection:
         await connection.execute("SET default_transaction_read_only = off")
         try:
@@ -86,11 +86,13 @@ async def postgres_read_only(stage: Stage, *, is_host_killed: bool = False) -> N
             await connection.execute("SELECT pg_reload_conf()")
             stage.fault()
             await asyncio.sleep(AWAY_S)
-            if is_host_killed:
-                stage.binkeeper.kill("host")
+            for role in killed:
+                stage.binkeeper.kill(role)
         finally:
             await connection.execute("ALTER SYSTEM RESET default_transaction_read_only")
             await connection.execute("SELECT pg_reload_conf()")
+        if "api" in killed:
+            await asyncio.to_thread(stage.binkeeper.until_line, "api is back")
         stage.back()
 
 
@@ -179,6 +181,10 @@ def disk_full(fill: Callable[[], Awaitable[Callable[[], None]]]) -> Fault:
     return fault
 
 
+decided_and_lost = partial(postgres_read_only, killed=("api", "host"))
+"""What a host decided and nobody may have seen is lost with it, and those who asked do not all ask again."""
+
+
 class Scenario(NamedTuple):
     """A fault that needs nothing but `binkeeper up`."""
 
@@ -198,7 +204,7 @@ SCENARIOS = (
     Scenario("Postgres killed", killed("postgres")),
     Scenario("Postgres restarted", partial(_replaced, role="postgres", sent=signal.SIGINT)),
     Scenario("Postgres read-only for 3 s", postgres_read_only),
-    Scenario("host killed after 3 s of that", partial(postgres_read_only, is_host_killed=True)),
+    Scenario("host and API killed after 3 s of that", decided_and_lost),
     Scenario("Postgres without free sessions for 3 s", sessions_exhausted),
     Scenario("NATS killed", killed("nats")),
     Scenario("NATS restarted", partial(_replaced, role="nats", sent=signal.SIGTERM)),

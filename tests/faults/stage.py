@@ -17,6 +17,7 @@ from tests.faults.history import WRITES
 SKUS = tuple(f"S{number}" for number in range(8))
 HTTP_CALLERS = 8
 LANE_CALLERS = 3
+READERS = 2
 SERVED_S_MAX = 90.0
 _TENTATIVE_S_MAX = 60.0
 
@@ -113,7 +114,7 @@ async def play(
         for http in https:
             http.base_url = url + "/v1"
     channels: list[Channel] = [HttpChannel(http, site) for http in https]
-    channels += [LaneChannel(gateway, site) for _ in range(LANE_CALLERS)]
+    channels += [LaneChannel(gateway, site) for _ in range(LANE_CALLERS + READERS)]
     try:
         await _under_load(stage, fault, channels, answers)
         async with binkeeper.http() as http:
@@ -133,7 +134,10 @@ async def play(
 async def _under_load(stage: Stage, fault: Fault, channels: list[Channel], answers: int) -> None:
     await stage.callers.open(channels[0])
     working = [
-        asyncio.create_task(stage.callers.run(number, channel)) for number, channel in enumerate(channels)
+        asyncio.create_task(
+            stage.callers.run(number, channel, is_reader=number >= HTTP_CALLERS + LANE_CALLERS)
+        )
+        for number, channel in enumerate(channels)
     ]
     try:
         await stage.until_answered(answers)

@@ -16,11 +16,11 @@ from tests.faults.paused import deposed
 from tests.faults.scenarios import (
     Scenario,
     commits_cut,
+    decided_and_lost,
     host_killed,
     killed,
     lanes_cut,
     nats_wiped,
-    postgres_read_only,
     ray_killed,
     sessions_exhausted,
 )
@@ -84,7 +84,7 @@ async def test_a_host_that_was_deposed_while_it_slept_acknowledges_nothing(binke
 @pytest.mark.parametrize(
     "scenario",
     [
-        Scenario("host killed on a read-only Postgres", partial(postgres_read_only, is_host_killed=True)),
+        Scenario("all killed on a read-only Postgres", decided_and_lost),
         Scenario("Postgres without sessions", sessions_exhausted),
         Scenario("NATS wiped", nats_wiped),
     ],
