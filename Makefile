@@ -12,6 +12,7 @@ TESTS ?= tests
 FUZZ ?=
 CASES ?=
 SEED ?=
+ROUNDS ?= 1
 VENV := .venv
 BIN := $(VENV)/bin
 PACKAGES := engine actors persistence api bench simulation binkeeper
@@ -66,6 +67,10 @@ overload: $(VENV)/dev.stamp ## offer 1.5 and 3 times what this machine carries, 
 .PHONY: nodes
 nodes: $(VENV)/dev.stamp ## lose and add nodes of a Ray cluster of three on this machine, in five minutes
 	@$(BIN)/python -m pytest tests/nodes/three_nodes.py -s $(ARGS)
+
+.PHONY: faults
+faults: $(VENV)/dev.stamp ## play every fault on the real thing, ROUNDS=1 times; ARGS="--only host"
+	@$(BIN)/python -m tests.faults --rounds $(ROUNDS) $(ARGS)
 
 .PHONY: venv
 venv: $(VENV)/dev.stamp ## only set up the environment

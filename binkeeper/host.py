@@ -1,15 +1,13 @@
 """Puts a bin host together from its settings, in the process that it will live in."""
 
-import logging
 import os
 import time
 from typing import Any
 
-import structlog
-
 from actors.host import Host, HostOptions
 from actors.running_host import RunningHost
 from binkeeper.garbage import tidy_memory, tune_process
+from binkeeper.logs import log_without_failing
 from persistence.nats.streams import NatsStreams
 from persistence.postgres import (
     PostgresCursors,
@@ -34,8 +32,7 @@ async def build_host(name: str, settings: dict[str, Any]) -> RunningHost:
     `settings`: postgres_url, nats_url, lane_token, partitions, max_in_flight, key_window,
     snapshot_interval_s, log_level; plain values, since they cross processes.
     """
-    level = logging.getLevelNamesMapping()[settings["log_level"].upper()]
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(level))
+    log_without_failing(settings["log_level"])
     tune_process()
     unique = f"{name}-{os.getpid()}-{now_ms() % 1_000_000}"
     sessions = Sessions(settings["postgres_url"], unique, size=6)

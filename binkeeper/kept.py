@@ -18,6 +18,8 @@ from binkeeper.errors import StartError
 
 _EVENT_BYTES_MAX = 4 * 1024 * 1024
 _KILLED_S_MAX = 10.0
+_LOOK_S = 2.0
+"""Seconds between two looks at a process that runs."""
 
 Event = dict[str, Any]
 
@@ -56,6 +58,9 @@ class Startable(Protocol):
     async def until_ready(self) -> None:
         """Waits until it serves; raises StartError when it ends or fails instead."""
 
+    def ailment(self) -> str | None:
+        """Why it must be started anew although it runs, if it must."""
+
 
 class ThreadedServer:
     """An embedded server as something startable: its slow steps run in threads."""
@@ -86,6 +91,10 @@ class ThreadedServer:
         """Waits until it answers a client."""
         await asyncio.to_thread(self._server.wait_until_ready)
 
+    def ailment(self) -> str | None:
+        """Why it must be started anew although it runs, if it must."""
+        return self._server.ailment()
+
 
 class Program:
     """A child of ours that tells its events: ready, progress, processes, failed."""
@@ -111,6 +120,10 @@ class Program:
     async def until_ready(self) -> None:
         """Waits for the event `ready`."""
         await asyncio.shield(self._ready)
+
+    def ailment(self) -> str | None:
+        """None: our own programs end themselves when they cannot go on."""
+        return None
 
     async def _listen(self, child: Child) -> None:
         """Hears events until the child closes its output; anything else it prints goes to its log."""
@@ -176,7 +189,7 @@ class Kept:
         while True:
             child = self._startable.child
             assert child is not None
-            code = await child.exited()
+            code = await self._exited(child)
             ended_s = time.monotonic()
             delay_s = self._back_off.after(ended_s - self._began_s)
             self._say(f"[yellow]{self.role} ended ({_told(code)}): starting it again in {delay_s:.1f} s[/]")
@@ -196,6 +209,16 @@ class Kept:
                     failed.kill()
                 continue
             self._say(f"[green]{self.role} is back after {time.monotonic() - ended_s:.1f} s[/]")
+
+    async def _exited(self, child: Child) -> int:
+        """Waits until the process ends; one that must be started anew is told to."""
+        while True:
+            try:
+                return await asyncio.wait_for(child.exited(), _LOOK_S)
+            except TimeoutError:
+                if (why := self._startable.ailment()) is not None:
+                    self._say(f"[yellow]{self.role} is stopped to be started anew: {escape(why)}[/]")
+                    child.ask_to_stop()
 
     async def stop(self) -> None:
         """Stops the process: by its signal, and after its grace by force. Says how it went."""

@@ -1,4 +1,4 @@
-"""Real servers for tests: one Postgres and one NATS for a whole run, started when a test first asks for them.
+"""Real servers for tests: one Postgres, NATS and Binkeeper for a whole run, started when a test first asks.
 
 Every test that asks for `postgres_url` finds a migrated database with `PARTITIONS` partitions and nothing
 else; every test that asks for `nats_url` finds no streams. All share the database: making one takes 0.8 s.
@@ -18,6 +18,7 @@ import pytest
 from binkeeper.embedded.nats import EmbeddedNats
 from binkeeper.embedded.postgres import EmbeddedPostgres
 from persistence.migrate import migrate
+from tests.end_to_end.running import Running
 
 PARTITIONS = 8
 
@@ -109,3 +110,13 @@ def nats_url(nats_server: EmbeddedNats) -> str:
 
     _complete(clear())
     return nats_server.url
+
+
+@pytest.fixture(scope="session")
+def binkeeper() -> Iterator[Running]:
+    """The whole product, started as a person starts it."""
+    running = Running()
+    try:
+        yield running.start()
+    finally:
+        running.end()

@@ -4,11 +4,13 @@ What it stores is derived from the ledger, so its default of syncing every two m
 """
 
 import json
+import re
+import shutil
 import socket
 import time
 from pathlib import Path
 
-from binkeeper.child import ChildSpec
+from binkeeper.child import Child, ChildSpec
 from binkeeper.embedded.leftovers import end_processes_in
 from binkeeper.embedded.server import EmbeddedServer, program_in
 from binkeeper.errors import StartError
@@ -23,6 +25,9 @@ _FILE_STORE_BYTES_MAX = 8 * 1024**3
 is less than `LEDGER` may take one day, and the server would refuse to make that stream at all."""
 _READY_S_MAX = 60.0
 _POLL_S = 0.02
+_ROOM_BYTES_MIN = 64 * 1024 * 1024
+"""Free on the disk before a server that found no room is started anew."""
+_WRITE_FAILED = re.compile(rb"JetStream failed to store a msg.*(no space left on device)")
 
 _CONFIGURATION = """\
 server_name: binkeeper
@@ -45,6 +50,9 @@ class EmbeddedNats(EmbeddedServer):
         self._program = ""
         self._port = 0
         self._password = ""
+        self._read_until = 0
+        """How much of the log was looked at."""
+        self._is_blocked = False
 
     @property
     def url(self) -> str:
@@ -102,6 +110,29 @@ class EmbeddedNats(EmbeddedServer):
             if time.monotonic() > deadline:
                 raise StartError(self._reason("NATS does not answer"))
             time.sleep(_POLL_S)
+
+    def launch(self) -> Child:
+        """See `EmbeddedServer.launch`."""
+        child = super().launch()
+        self._read_until, self._is_blocked = self._log_start, False
+        return child
+
+    def ailment(self) -> str | None:
+        """Why it must be started anew: a stream that once found no room refuses every message until then.
+
+        Its own log tells; a client is only told that the message was not stored, whatever the reason.
+        """
+        try:
+            with self._log_file.open("rb") as log:
+                log.seek(self._read_until)
+                text = log.read()
+        except OSError:
+            return None
+        self._read_until += len(text)
+        self._is_blocked = self._is_blocked or _WRITE_FAILED.search(text) is not None
+        if self._is_blocked and shutil.disk_usage(self._folder).free >= _ROOM_BYTES_MIN:
+            return "it had no room to store messages, and there is room again"
+        return None
 
     def _greets(self) -> bool:
         """Whether the port's owner sends NATS's first line, and says that JetStream is on."""

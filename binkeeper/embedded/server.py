@@ -85,6 +85,10 @@ class EmbeddedServer(ABC):
     def wait_until_ready(self) -> None:
         """Waits until it serves a client; raises StartError when it ends instead, or takes too long."""
 
+    def ailment(self) -> str | None:
+        """Why it must be started anew although it runs, if it must; asked now and then."""
+        return None
+
     @abstractmethod
     def _spec(self) -> ChildSpec:
         """How its process is started."""

@@ -27,8 +27,10 @@ DEADLINE_S = 120.0
 class Running:
     """One home, and the `up` that runs on it."""
 
-    def __init__(self) -> None:
-        self.home = Path(tempfile.mkdtemp(prefix="bk-"))
+    def __init__(self, parent: Path | None = None, **settings: str) -> None:
+        """`parent` is where the home is made; `settings` are variables, without their prefix."""
+        self.environment = {f"BINKEEPER_{name.upper()}": value for name, value in settings.items()}
+        self.home = Path(tempfile.mkdtemp(prefix="bk-", dir=parent))
         self.home.chmod(0o711)  # The database's own user passes through it.
         self.port = kept_port(self.home / "http.port")
         self.ready_s = 0.0
@@ -45,6 +47,7 @@ class Running:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            env={**os.environ, **self.environment},
         )
         threading.Thread(target=self._read, daemon=True).start()
         self.until_line("Binkeeper is ready")

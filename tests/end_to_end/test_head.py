@@ -8,8 +8,8 @@ import psutil
 import pytest
 
 from tests.end_to_end.running import Running, until
-from tests.end_to_end.test_crashes import settled
 from tests.end_to_end.workload import Workload
+from tests.faults.evidence import settled
 
 
 @pytest.mark.timeout(240)

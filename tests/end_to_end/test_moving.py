@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from tests.end_to_end.running import Running, until
-from tests.end_to_end.test_crashes import settled
 from tests.end_to_end.workload import Workload
+from tests.faults.evidence import settled
 
 PAUSE_MS_MAX = 3000
 """Less than a caller waits; what it takes is printed by the commands themselves."""

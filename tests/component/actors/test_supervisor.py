@@ -213,6 +213,7 @@ async def test_a_host_that_owns_what_is_not_its_own_still_gets_back_what_it_lost
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # Seed 46 of the simulations: partitions were counted, and the number was right.
+    monkeypatch.setattr("actors.ownership._LOOK_EVERY_S", 0.02)
     monkeypatch.setattr("actors.supervisor._PING_S", 0.02)
     async with supervised(hosts=2) as s:
         one, two = (place.process for place in s.supervisor.places)

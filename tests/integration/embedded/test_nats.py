@@ -106,3 +106,21 @@ def test_a_server_that_ends_while_starting_says_why(home: Path, monkeypatch: pyt
     with pytest.raises(StartError, match="no_such_option") as caught:
         EmbeddedNats(home).start()
     assert "\n" not in str(caught.value)
+
+
+def test_a_server_that_found_no_room_is_to_be_started_anew_once_there_is_some(
+    server: EmbeddedNats, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = "[ERR] JetStream failed to store a msg on stream '$G > LEDGER': write 1.blk: {why}\n"
+    with server._log_file.open("a") as log:
+        log.write(refused.format(why="another reason"))
+        log.flush()
+        assert server.ailment() is None
+        log.write(refused.format(why="no space left on device"))
+    monkeypatch.setattr(module, "_ROOM_BYTES_MIN", 2**62)
+    assert server.ailment() is None
+    monkeypatch.setattr(module, "_ROOM_BYTES_MIN", 1)
+    assert "no room" in str(server.ailment())
+    server.stop()
+    server.start()
+    assert server.ailment() is None

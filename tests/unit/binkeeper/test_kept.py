@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from binkeeper import kept as kept_module
 from binkeeper.child import Child, ChildSpec
 from binkeeper.errors import StartError
 from binkeeper.kept import BackOff, Event, Kept, Program
@@ -104,6 +105,9 @@ class FullDisk:
     async def until_ready(self) -> None:
         await self.inner.until_ready()
 
+    def ailment(self) -> str | None:
+        return None
+
 
 async def test_a_full_disk_does_not_end_the_watching(tmp_path: Path) -> None:
     lines: asyncio.Queue[str] = asyncio.Queue()
@@ -119,6 +123,38 @@ async def test_a_full_disk_does_not_end_the_watching(tmp_path: Path) -> None:
         assert "No space left on device" in await lines.get()
         assert "starting it again in 0.2 s" in await lines.get()
         assert "thing is back" in await lines.get()
+    await kept.stop()
+
+
+class Ailing(FullDisk):
+    """A program that runs and cannot go on, until it is started anew."""
+
+    def __init__(self, inner: Program) -> None:
+        super().__init__(inner)
+        self.ailing: int | None = None
+        """The process that cannot go on."""
+
+    def ailment(self) -> str | None:
+        return "it cannot go on" if self.child is not None and self.child.pid == self.ailing else None
+
+
+async def test_what_runs_and_cannot_go_on_is_started_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept_module, "_LOOK_S", 0.01)
+    lines: asyncio.Queue[str] = asyncio.Queue()
+    thing = Ailing(program(tmp_path, SERVES, []))
+    kept = Kept(thing, lines.put_nowait, lambda: None)
+    await kept.begin()
+    await kept.until_ready()
+    assert kept.child is not None
+    thing.ailing = kept.child.pid
+    async with asyncio.timeout(30):
+        assert "thing is stopped to be started anew: it cannot go on" in await lines.get()
+        while "thing is back" not in (line := await lines.get()):
+            assert "thing" in line
+    assert kept.child is not None
+    assert kept.child.pid != thing.ailing
     await kept.stop()
 
 

@@ -1,0 +1,115 @@
+"""The faults that `make faults` plays longer and more often: nothing is lost, nothing happens twice.
+
+Every history has a legal order for each bin, the streams have no gap, and the service is soon back.
+"""
+
+from functools import partial
+
+import psutil
+import pytest
+
+from tests.end_to_end.running import Running, until
+from tests.faults import scenarios
+from tests.faults.evidence import audit_rounds, settled
+from tests.faults.grounds import behind_proxy, second_api
+from tests.faults.paused import deposed
+from tests.faults.scenarios import (
+    Scenario,
+    commits_cut,
+    decided_and_lost,
+    host_killed,
+    killed,
+    lanes_cut,
+    nats_wiped,
+    ray_killed,
+    sessions_exhausted,
+)
+from tests.faults.stage import Report, play
+
+BACK_S_MAX = 3.0
+ANSWERS = 300
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scenarios, "AWAY_S", 1.0)
+
+
+async def played(binkeeper: Running, scenario: Scenario, url: str | None = None) -> Report:
+    """Play a scenario: nothing may be found."""
+    site = scenario.name.replace(" ", "-")
+    report = await play(
+        binkeeper, scenario.name, scenario.fault, site=site, seed=len(site), answers=ANSWERS,
+        via=scenario.via, url=url,
+    )  # fmt: skip
+    print(
+        f"{report.scenario}: back after {report.back_s:.2f} s, away {report.away_s:.2f} s, "
+        f"{report.operations} operations, {report.unknown} unknown answers, {report.notes}"
+    )
+    assert report.findings.all() == []
+    return report
+
+
+def allowed_s(seconds: float) -> float:
+    """Return a time limit: on a machine that does other things too, every process waits for its turn."""
+    load = psutil.getloadavg()[0] / (psutil.cpu_count() or 1)
+    return seconds * max(1.0, load)
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("role", ["host", "api", "nats", "postgres"])
+async def test_a_killed_process_loses_nothing_and_is_soon_back(binkeeper: Running, role: str) -> None:
+    before = binkeeper.pids(role)[0]
+    fault = host_killed if role == "host" else killed(role)
+    report = await played(binkeeper, Scenario(f"{role} killed", fault, via="http" if role == "api" else None))
+    assert report.back_s < allowed_s(BACK_S_MAX)
+    assert before not in binkeeper.pids(role)
+    if role == "host":
+        rounds = await audit_rounds(binkeeper)
+
+        async def compared() -> bool:
+            return await audit_rounds(binkeeper) >= rounds + 2  # One of them began just now.
+
+        await until(compared, "the new owner has compared everything", 120.0)
+        assert await settled(binkeeper)
+
+
+@pytest.mark.timeout(240)
+async def test_a_host_that_was_deposed_while_it_slept_acknowledges_nothing(binkeeper: Running) -> None:
+    report = await played(binkeeper, Scenario("host deposed", deposed))
+    assert report.notes == ["woken, it said ['MOVED']"]
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize(
+    "scenario",
+    [
+        Scenario("all killed on a read-only Postgres", decided_and_lost),
+        Scenario("Postgres without sessions", sessions_exhausted),
+        Scenario("NATS wiped", nats_wiped),
+    ],
+    ids=lambda scenario: scenario.name,
+)
+async def test_what_servers_refuse_or_forget_is_made_up_for(binkeeper: Running, scenario: Scenario) -> None:
+    assert (await played(binkeeper, scenario)).back_s < allowed_s(BACK_S_MAX)
+
+
+@pytest.mark.timeout(240)
+async def test_lanes_that_break_in_the_middle_of_frames_lose_nothing(binkeeper: Running) -> None:
+    with second_api(binkeeper, seed=5) as (url, flag):
+        await played(binkeeper, Scenario("lanes cut", lanes_cut(flag), via="http"), url)
+
+
+@pytest.mark.timeout(240)
+async def test_when_ray_dies_everything_of_it_is_started_anew_and_nothing_is_lost(binkeeper: Running) -> None:
+    before = binkeeper.run["ray_address"]
+    await played(binkeeper, Scenario("raylet killed", partial(ray_killed, role="raylet")))
+    assert binkeeper.run["ray_address"] != before
+
+
+@pytest.mark.timeout(240)
+async def test_a_commit_without_an_answer_has_happened_or_not_as_its_callers_are_told() -> None:
+    with behind_proxy(seed=7) as (binkeeper, proxy):
+        for rule in ("before", "after"):
+            report = await played(binkeeper, Scenario(f"cut {rule} commits", commits_cut(proxy, rule)))
+            assert proxy.cuts >= 10, report.notes
