@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import structlog
@@ -80,7 +79,7 @@ class HandingOver:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_SNAPSHOT_S_MAX):
                     await self._snapshotter.flush(frozenset(ours))
-            started = perf_counter()
+            started = self._host.stopwatch()
             self.leaving = {n: o for n, o in ours.items() if self._host.owned.get(n) is o and o.is_ready}
             for owned in self.leaving.values():
                 owned.is_ready = False
@@ -89,7 +88,7 @@ class HandingOver:
                 await self._drained()
                 gone = await self._taken(address)
             finally:
-                pause_ms = (perf_counter() - started) * 1000
+                pause_ms = (self._host.stopwatch() - started) * 1000
                 self._end(gone)
             _log.info("partitions_handed_over", to=address, partitions=len(gone), pause_ms=round(pause_ms, 1))
             return HandedOver(len(gone), pause_ms)
@@ -100,11 +99,11 @@ class HandingOver:
 
     async def _drained(self) -> None:
         """Wait until all that was decided in the leaving partitions is durable. Raises Unavailable."""
-        deadline_s = perf_counter() + _DRAIN_S_MAX
+        deadline_s = self._host.stopwatch() + _DRAIN_S_MAX
         while waiting := [o for o in self.leaving.values() if o.committed_seq < o.state.seq]:
             if any(self._host.owned.get(owned.state.number) is not owned for owned in waiting):
                 raise Unavailable("a partition was lost, or is being decided again")
-            if perf_counter() > deadline_s:
+            if self._host.stopwatch() > deadline_s:
                 raise Unavailable("commits take too long for a hand-over")
             self._committed.clear()
             with suppress(TimeoutError):

@@ -104,6 +104,7 @@ _FAULTS = {
     "streams_forget": 2,
     "clock_steps": 2,
     "depose_host": 4,
+    "hand_over": 3,
     "give_up": 1,
 }
 

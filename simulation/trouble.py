@@ -73,6 +73,16 @@ class Trouble:
             taker = others[fault.steps % len(others)]
             self._world.loop.spawn(taker.process, _take(taker, share))
 
+    def _hand_over(self, fault: Fault) -> None:
+        """A host gives some of its partitions to another, as when they are moved on purpose."""
+        hosts, source = self._world.hosts, self._host(fault)
+        others = [host for host in hosts if host is not source]
+        if source is not None and others:
+            owned = sorted(source.running.host.owned)
+            share = owned[: 1 + int(fault.size * len(owned) / 2)]
+            target = others[fault.steps % len(others)]
+            self._world.loop.spawn(source.process, _give(source, share, target.address))
+
     def _pause_host(self, fault: Fault) -> None:
         host = self._host(fault)
         if host is not None:
@@ -156,6 +166,11 @@ class Trouble:
 async def _take(host: SimulatedHost, partitions: list[int]) -> None:
     with contextlib.suppress(Unavailable):
         await host.running.take(partitions)
+
+
+async def _give(host: SimulatedHost, partitions: list[int], address: str) -> None:
+    with contextlib.suppress(Unavailable):
+        await host.running.handing_over.hand_over(partitions, address)
 
 
 async def _stop(host: SimulatedHost) -> None:
