@@ -90,7 +90,8 @@ async def test_stock_whose_snapshots_were_truncated_is_served_with_right_numbers
     async with binkeeper.http() as http:
         await work(http)
         before = [(await http.get(f"/stock/{SITE}/{sku}")).json()["on_hand"] for sku in OTHERS]
-        assert (await http.get("/stock", params={"site": SITE})).status_code == 200  # It writes the snapshots.
+        listed = await http.get("/stock", params={"site": SITE})  # Which has the snapshots written.
+        assert listed.status_code == 200
         await execute(binkeeper, "TRUNCATE stock_lot, reservation, reservation_line")
         binkeeper.kill("host")
         after = []
