@@ -215,7 +215,7 @@ async def _endings(good: str, case: Case) -> list[str]:
         for ended in (changed, read):
             assert isinstance(ended, _KNOWN), repr(ended)
         assert not isinstance(control, BaseException) or isinstance(control, Unavailable), repr(control)
-        assert ping == PARTITIONS
+        assert ping == list(range(PARTITIONS))
         assert not gateway._pending, "a request waits that has ended"
         return [type(changed).__name__, type(read).__name__]
     finally:
