@@ -13,7 +13,7 @@ BinKey = tuple[int, str, str, str]
 class Track:
     """How far one partition's entries are broadcast."""
 
-    __slots__ = ("buffer", "committed_seq", "cursor", "is_behind", "owned")
+    __slots__ = ("buffer", "committed_seq", "cursor", "is_behind", "looks_back", "owned")
 
     def __init__(self, owned: OwnedPartition) -> None:
         self.owned = owned
@@ -23,6 +23,8 @@ class Track:
         self.buffer: deque[Entry] = deque()
         self.is_behind = True
         """Whether entries after the cursor must be read from the ledger."""
+        self.looks_back = False
+        """Whether bins that changed shortly before the cursor may be missing in `STOCK`."""
 
 
 class ChangedBins:

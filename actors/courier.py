@@ -55,9 +55,11 @@ cost the host more than the commit."""
 _CURSORS_EVERY_S = 1.0
 _LOOK_EVERY_S = 5.0
 """How often a courier that has nothing to send looks whether the streams were away."""
-_LATE_S = 1.0
-"""When publishing what was read has taken so long, another host may have the partitions meanwhile: a standby
-takes over in tenths of a second, and a host that does not answer is replaced after four."""
+_UNSYNCED_MS = 30_000
+"""A server that syncs its streams every 10 s (`sync_interval`) holds for certain what is older."""
+_LATE_S = 0.1
+"""When publishing what was read has taken so long, another host may have the partitions without our knowing:
+a standby takes over in tenths of a second."""
 _RETRY_S_MAX = 1.0
 
 
@@ -72,7 +74,7 @@ class Courier:
         self._pending: dict[int, None] = {}
         self._bins = ChangedBins()
         self._bins_on_their_way = 0
-        self._overtaken = Overtaken(host, streams, peers)
+        self.overtaken = Overtaken(host, streams, peers)
         self._buffered = 0
         self._saved: dict[int, int] = {}
         self._wake = asyncio.Event()
@@ -87,7 +89,7 @@ class Courier:
             for number, track in self._tracks.items()
             if self._is_ours(number)
         )
-        return entries + len(self._bins) + self._bins_on_their_way + len(self._overtaken)
+        return entries + len(self._bins) + self._bins_on_their_way + len(self.overtaken)
 
     def _is_ours(self, number: int) -> bool:
         track = self._tracks.get(number)
@@ -132,7 +134,7 @@ class Courier:
         now_s = saved_s = asyncio.get_running_loop().time()
         debt_s = 0.0
         while True:
-            is_idle = not self._pending and not self._bins and not self._overtaken
+            is_idle = not self._pending and not self._bins
             if is_idle:
                 await self._save_cursors()
                 is_idle = not await self._woken()
@@ -140,8 +142,6 @@ class Courier:
             try:
                 if is_idle:  # Streams that were away may have forgotten what nobody would send again.
                     await self._streams.ledger_tails([])
-                if self._overtaken:
-                    await self._overtaken.settle()
                 spent_s = await self._send_entries() + await self._send_bins()
                 retry_s = 0.05
             except Unavailable as fault:
@@ -174,6 +174,7 @@ class Courier:
         self._streams.start_over()
         self._drop_buffers()
         for number, track in self._tracks.items():
+            track.looks_back = True
             track.cursor = -1
             track.is_behind = True
             self._pending[number] = None
@@ -237,6 +238,21 @@ class Courier:
             if cursor > tail:
                 self._saved[number] = -1
             track.cursor = min(cursor, tail)
+            if track.looks_back:
+                await self._look_back(track)
+
+    async def _look_back(self, track: Track) -> None:
+        """Note what changed before the cursor since the streams' server last synced for certain.
+
+        `STOCK` and `LEDGER` are files of their own: one may lose what the other has kept.
+        """
+        number, state = track.owned.state.number, track.owned.state
+        after_seq = await self._host.ledger.seq_at(number, state.at_ms - _UNSYNCED_MS)
+        while after_seq < track.cursor:
+            entries = await self._host.ledger.read(number, after_seq, _ENTRIES_PER_MESSAGE)
+            self._bins.note(entry for entry in entries if entry.seq <= track.cursor)
+            after_seq = entries[-1].seq
+        track.looks_back = False
 
     async def _entries_after_cursor(self, track: Track, most: int) -> list[Entry]:
         if track.is_behind:
@@ -274,8 +290,9 @@ class Courier:
             raise
         finally:
             self._bins_on_their_way = 0
-            if loop.time() - began_s > _LATE_S:
-                self._overtaken.doubt(taken, epochs)
+            is_late = loop.time() - began_s > _LATE_S
+            now = {} if is_late else self._host.ownership.epochs_of(epochs)
+            self.overtaken.doubt((key for key in taken if now.get(key[0]) != epochs.get(key[0])), epochs)
         return len(taken) * _S_PER_BIN
 
     # Cursors

@@ -7,13 +7,15 @@ it still owned what it sent, and if not says again what the owner says, until th
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from actors.frames import encode
-from actors.outcomes import Answered
+from actors.outcomes import Answered, Unavailable
 from actors.queries import ReadBin
 from persistence.nats.subjects import stock_subject
-from persistence.ports import Message, Streams, Unavailable
+from persistence.ports import Message, Streams
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,7 +24,10 @@ if TYPE_CHECKING:
     from actors.host import Host
     from actors.ports import Gateway
 
-_TRIES_MAX = 100
+_TRIES_MAX = 5
+"""Of one bin in a row: a hot one changes while it is said."""
+_RETRY_S = 0.1
+_RETRY_S_MAX = 2.0
 
 
 class Overtaken:
@@ -34,31 +39,50 @@ class Overtaken:
         self._peers = peers
         self._doubtful: dict[tuple[int, int], set[BinKey]] = {}
         """By the (partition, epoch) under which they were read."""
+        self._wake = asyncio.Event()
 
     def __len__(self) -> int:
         return sum(map(len, self._doubtful.values()))
 
     def doubt(self, bins: Iterable[BinKey], epochs: dict[int, int]) -> None:
-        """Remember bins that were read under these epochs and published late."""
+        """Remember bins that were read under these epochs, and published when others may have had them."""
         for bin_ in bins:
             claim = bin_[0], epochs.get(bin_[0], 0)
             self._doubtful.setdefault(claim, set()).add(bin_)
+            self._wake.set()
+
+    async def run(self) -> None:
+        """Settle doubts until cancelled; the courier does not wait for it."""
+        retry_s = _RETRY_S
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            await self.settle()
+            retry_s = min(retry_s * 2, _RETRY_S_MAX) if self._doubtful else _RETRY_S
+            if self._doubtful:
+                self._wake.set()
+                await self._host.sleep(retry_s)
 
     async def settle(self) -> None:
-        """Say again what others have changed since. Raises Unavailable: it can be tried again."""
+        """Say again what others have changed since; what cannot be settled now stays doubtful."""
         for claim in list(self._doubtful):
-            if await self._host.snapshots.lost(dict([claim])):
-                for bin_ in sorted(self._doubtful[claim]):
-                    await self._say_again(*bin_)
-            del self._doubtful[claim]
+            with suppress(Unavailable):
+                if await self._host.snapshots.lost(dict([claim])):
+                    for bin_ in sorted(self._doubtful[claim]):
+                        if await self._say_again(*bin_):
+                            self._doubtful[claim].discard(bin_)
+                else:
+                    self._doubtful[claim].clear()
+            if not self._doubtful[claim]:
+                del self._doubtful[claim]
 
-    async def _say_again(self, partition: int, site: str, sku: str, location: str) -> None:
-        """Publish what the owner says of a bin, until it says the same after it was published."""
+    async def _say_again(self, partition: int, site: str, sku: str, location: str) -> bool:
+        """Publish what the owner says of a bin; whether it still says so after that. Raises Unavailable."""
         said = -1
         for _ in range(_TRIES_MAX):
             outcome = await self._peers.query(partition, ReadBin(site, sku, location))
             if not isinstance(outcome, Answered) or outcome.view["seq"] == said:
-                return
+                return True
             said = outcome.view["seq"]
             await self._streams.publish([Message(stock_subject(site, sku, location), encode(outcome.view))])
-        raise Unavailable("a bin changes faster than it is broadcast")
+        return False

@@ -78,6 +78,7 @@ class RunningHost:
             self.host.committer.reads.run(),
             self.snapshotter.run(),
             self.courier.run(),
+            self.courier.overtaken.run(),
             self.clockwork.run(),
             self.auditor.run(),
             self.host.ownership.run(),

@@ -14,6 +14,8 @@ from persistence.ports import Message, Unavailable
 from simulation.loop import SimulatedLoop
 from simulation.storage import _fail, _give
 
+_SYNC_S = 10.0
+
 
 @dataclass(slots=True)
 class BroadcastWeather:
@@ -39,6 +41,7 @@ class Broadcast:
         self.epoch = 0
         """Rises when the server comes back: who published before has to look what is there."""
         self._seen: set[str] = set()
+        self._stored_s: dict[str, float] = {}
         self._world = loop.within(None)
 
     def delay_s(self) -> float:
@@ -57,6 +60,7 @@ class Broadcast:
             self._seen.add(message.message_id)
         if message.subject.startswith("stock."):
             self.stock[message.subject] = message.payload
+            self._stored_s[message.subject] = self.loop.time()
         else:
             self.ledger.setdefault(message.subject, []).append(message)
         self.on_message(message)
@@ -65,10 +69,10 @@ class Broadcast:
         """Lose all but a share of each partition's messages, and bins of what is lost."""
         for messages in self.ledger.values():
             del messages[int(len(messages) * keeps) :]
-        if keeps < 1:
-            for subject in sorted(self.stock):
-                if self.random.random() > keeps:
-                    del self.stock[subject]
+        for subject in sorted(self.stock):
+            is_synced = keeps and self.loop.time() - self._stored_s[subject] > _SYNC_S
+            if not is_synced and self.random.random() > keeps:
+                del self.stock[subject]
         self._seen.clear()
         self.epoch += 1
 

@@ -284,6 +284,18 @@ async def test_a_tail_that_is_none_does_not_keep_the_courier_busy_for_ever() -> 
         assert is_complete(w)
 
 
+async def test_bins_that_stock_lost_and_ledger_did_not_are_broadcast_again() -> None:
+    async with world() as w:
+        await work(w, 20)
+        await until(lambda: w.hosts[0].courier.lag == 0)
+        await w.hosts[0].courier._save_cursors()
+        known = dict(w.streams.stock)
+        w.streams.stock.clear()
+        w.streams.may_have_lost = True
+        await w.receive("TEA", 1)
+        await until(lambda: w.streams.stock.keys() >= known.keys())
+
+
 async def test_a_courier_with_nothing_to_send_sees_that_the_streams_were_away(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
