@@ -59,6 +59,20 @@ async def ray_killed(stage: Stage, role: str) -> None:
     stage.back()
 
 
+async def control_store_killed(stage: Stage) -> None:
+    """Ray's control store is killed: it is started again where it was, and no host ends."""
+    hosts, (killed,) = stage.binkeeper.pids("host"), stage.binkeeper.pids("gcs")
+    stage.fault()
+    os.kill(killed, signal.SIGKILL)
+
+    async def is_back() -> bool:
+        return stage.binkeeper.pids("gcs") not in ([], [killed])
+
+    await until(is_back, "the control store is back", 60.0)
+    stage.back()
+    assert stage.binkeeper.pids("host") == hosts
+
+
 async def launcher_killed(stage: Stage) -> None:
     """`binkeeper up` itself is killed, and a person starts it again."""
     stage.fault()
@@ -211,6 +225,6 @@ SCENARIOS = (
     Scenario("NATS killed and its store wiped", nats_wiped),
     Scenario("supervisor killed", killed("supervisor")),
     Scenario("Ray's raylet killed", partial(ray_killed, role="raylet")),
-    Scenario("Ray's control store killed", partial(ray_killed, role="gcs")),
+    Scenario("Ray's control store killed", control_store_killed),
     Scenario("binkeeper up killed", launcher_killed),
 )
