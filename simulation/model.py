@@ -161,3 +161,15 @@ class LedgerModel:
         first = bisect_right(states, first_seq, key=lambda one: one[0])
         last = bisect_right(states, last_seq, key=lambda one: one[0])
         return {state for _, state in states[max(0, first - 1) : last]}
+
+    def promise_at(self, number: int, seq: int) -> tuple[int, ...]:
+        """Return a reservation's (picked, released, expired, short, open) at a prefix that has it."""
+        states = self.promises[number].states
+        return states[bisect_right(states, seq, key=lambda one: one[0]) - 1][1]
+
+
+def address_of(public_id: str) -> tuple[int, int]:
+    """Return (partition, number) as the 74 free bits of a UUIDv7 (RFC 9562) hold them: 12 + 4, then 58."""
+    value = int(public_id.replace("-", ""), 16)
+    low = value & (1 << 62) - 1
+    return (low >> 58) << 12 | value >> 64 & 0xFFF, low & (1 << 58) - 1

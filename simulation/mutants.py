@@ -21,8 +21,8 @@ from actors.read_gate import ReadGate
 from actors.recovery import restore_partitions
 from actors.requests import Request
 from actors.snapshotter import Snapshotter
-from engine import apply_reservation, decide, spanning
-from engine.commands import ExpireStock, ReserveTogether
+from engine import apply_reservation, decide, moving, spanning
+from engine.commands import ExpireStock, ReceiveStock, ReserveTogether
 from engine.entries import Kind
 from engine.images import Rows
 from engine.straight import reserve_straight
@@ -135,9 +135,6 @@ def _same_body(self: Host, request: Request, remembered: Any) -> None:  # noqa: 
     _repeat(self, request, remembered._replace(fingerprint=request.fingerprint))
 
 
-repeat = Host._repeat
-
-
 async def _unfenced(self: MemorySnapshots, epochs: Any, rows: Rows) -> frozenset[int]:  # noqa: ANN401
     for number, (_, seq, at_ms) in epochs.items():
         self._database.write(number, rows)
@@ -159,6 +156,10 @@ def _promise_held(*args: Any) -> Any:  # noqa: ANN401
     finally:
         for lot, units in zip(lots, held, strict=True):
             lot.held = units
+
+
+def _receive_more(partition: Any, command: ReceiveStock, draft: Any) -> Any:  # noqa: ANN401
+    return moving.receive(partition, command._replace(quantity=command.quantity + 1), draft)
 
 
 _WHOLE = property(lambda _: True, lambda _, __: None)
@@ -183,6 +184,7 @@ MUTANTS = (
     Mutant("a deposed owner writes snapshots", (MemorySnapshots, "save", _unfenced)),
     Mutant("the courier forgets its cursor", (Courier, "_find_cursors", _skip_to_now)),
     Mutant("entries are broadcast before the commit", (Committer, "_commit", _broadcast_first)),
+    Mutant("one unit more is received than asked", (decide.DECIDERS, ReceiveStock, _receive_more)),
     Mutant(
         "an attempt is decided after its deadline", (decide.DECIDERS, ReserveTogether, _past_the_deadline)
     ),

@@ -5,7 +5,6 @@ The first thing that breaks a promise (P1 to P8 of the README) is a `Violation`,
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,8 @@ import msgspec
 
 from actors.outcomes import Answered
 from engine.refusals import Refused
-from simulation.model import LedgerModel, Place, Promise
+from simulation.deeds import wrong_deed
+from simulation.model import LedgerModel, Place, Promise, address_of
 from simulation.plan import SITE
 
 if TYPE_CHECKING:
@@ -95,6 +95,8 @@ class Referee:
             self.blame("P1", f"{call.key} ({kind}) is acknowledged and not in the ledger")
             return
         if call.is_command:
+            if call.key not in self._first and not call.is_reuse:
+                self._judge_deed(call)
             first = self._first.setdefault(call.key, view)
             if first != view:
                 self.blame("P3", f"{call.key} ({kind}): the repeat's answer {view} differs from {first}")
@@ -104,6 +106,12 @@ class Referee:
             self._judge_bin(call, bin_, is_now=not outcome.replayed)
         if "id" in view:
             self._judge_reservation(call, view, is_now=not outcome.replayed)
+
+    def _judge_deed(self, call: Call) -> None:
+        ledgers = [tables.ledger for tables in self._database.partitions]
+        wrong = wrong_deed(call, self._database.keys[call.key], ledgers, self.models)
+        if wrong is not None:
+            self.blame("P1", f"{call.key} ({call.operation.kind}): {wrong}")
 
     def _judge_bin(self, call: Call, view: dict[str, Any], *, is_now: bool) -> None:
         place = (view["site"], view["sku"], view["location"])
@@ -119,7 +127,7 @@ class Referee:
         self._seen[place] = max(self._seen.get(place, 0), view["seq"])
 
     def _judge_reservation(self, call: Call, view: dict[str, Any], *, is_now: bool) -> None:
-        partition, number = _address(view["id"])
+        partition, number = address_of(view["id"])
         model = self.models[partition]
         promise = model.promises.get(number)
         if promise is None:
@@ -281,15 +289,3 @@ def _bins_in(view: dict[str, Any]) -> list[dict[str, Any]]:
     if "bin" in view:
         return [view["bin"]]
     return [view] if "location" in view and "seq" in view else []
-
-
-def _address(public_id: str) -> tuple[int, int]:
-    """Return (partition, number) as the 74 free bits of a UUIDv7 (RFC 9562) hold them: 12 + 4, then 58."""
-    value = int(public_id.replace("-", ""), 16)
-    low = value & (1 << 62) - 1
-    return (low >> 58) << 12 | value >> 64 & 0xFFF, low & (1 << 58) - 1
-
-
-def plain(value: object) -> str:
-    """Return a value as JSON, for people."""
-    return json.dumps(value, default=str)
