@@ -6,6 +6,7 @@ import gc
 import hashlib
 import logging
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from random import Random
@@ -23,6 +24,8 @@ from simulation.world import World
 _CALM_S_MAX = 90.0
 """Virtual seconds within which everything is answered, and after the last fault available and at rest."""
 _SETTLING_S = 6.0
+_UNSEEN_S_MAX = 5.0
+"""Virtual seconds within which somebody looks at a task's error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +108,15 @@ class _Scene:
                 task.result()
             self._trouble.end()
             await self._rest()
+            self._look(unseen_s=0.0)
             self.referee.judge_end()
         finally:
             self._look()
 
-    def _look(self) -> None:
-        """Raise what the referee has found, or what a host found in itself."""
+    def _look(self, unseen_s: float = _UNSEEN_S_MAX) -> None:
+        """Raise what the referee has found, what a host found in itself, or an error that nobody took."""
+        for fault in self._loop.errors(unseen_s):
+            self.referee.blame("liveness", f"an error that nobody took: {fault!r} {_where(fault)}")
         if self._world.broken:
             self.referee.blame("liveness", f"a host broke: {self._world.broken[0]}")
         if self.referee.violation is not None:
@@ -193,6 +199,12 @@ class _Scene:
             self._loop.time(),
             digest.hexdigest(),
         )
+
+
+def _where(fault: BaseException) -> str:
+    """Say where an error came from."""
+    frames = traceback.extract_tb(fault.__traceback__)
+    return f"in {frames[-1].name}, line {frames[-1].lineno}" if frames else ""
 
 
 @contextlib.contextmanager
