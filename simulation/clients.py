@@ -112,6 +112,7 @@ class Client:
             if isinstance(outcome, Unavailable) and not is_sent_before and call.is_command:
                 referee.nothing_happened(mine)
                 if random.random() < 0.2 and not isinstance(outcome, Overloaded):
+                    referee.given_up(mine)
                     return outcome
             else:
                 is_sent_before = True

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from simulation.plan import LOCATIONS, LOTS, SITE
 
 if TYPE_CHECKING:
+    from engine.entries import Entry
     from simulation.clients import Call
     from simulation.model import LedgerModel
 
@@ -25,7 +26,7 @@ _CHANGES = {
 
 
 def wrong_deed(
-    call: Call, first: Any, ledgers: Sequence[Sequence[Any]], models: Sequence[LedgerModel]
+    call: Call, first: Entry, ledgers: Sequence[Sequence[Entry]], models: Sequence[LedgerModel]
 ) -> str | None:
     """Say in what the entries from the keyed one on differ from what was asked, or None.
 
@@ -48,7 +49,7 @@ def wrong_deed(
     return _wrong_bin(call, entries)
 
 
-def _wrong_bin(call: Call, entries: Sequence[Any]) -> str | None:
+def _wrong_bin(call: Call, entries: Sequence[Entry]) -> str | None:
     operation, kind = call.operation, call.operation.kind
     extra = {"stock_unheld"} if kind == "count" else set()
     main = [entry for entry in entries if entry.kind == _CHANGES[kind]]
@@ -69,11 +70,11 @@ def _wrong_bin(call: Call, entries: Sequence[Any]) -> str | None:
     return _unequal(sum(entry.quantity for entry in main), operation.quantity)
 
 
-def _wrong_move(call: Call, entries: Sequence[Any]) -> str | None:
+def _wrong_move(call: Call, entries: Sequence[Entry]) -> str | None:
     source, target = call.location or LOCATIONS[0], LOCATIONS[call.operation.to]
     if source == target:
         return None if [entry.kind for entry in entries] == ["request_noted"] else "units left their bin"
-    moved: Counter[tuple[Any, ...]] = Counter()
+    moved: Counter[tuple[str, str | None, str | None]] = Counter()
     for entry in entries:
         moved[entry.kind, entry.location, entry.counterpart] += entry.quantity
     wanted = call.operation.quantity
@@ -82,7 +83,7 @@ def _wrong_move(call: Call, entries: Sequence[Any]) -> str | None:
 
 
 def _wrong_reserve(
-    call: Call, first: Any, entries: Sequence[Any], ledgers: Sequence[Sequence[Any]]
+    call: Call, first: Entry, entries: Sequence[Entry], ledgers: Sequence[Sequence[Entry]]
 ) -> str | None:
     operation = call.operation
     expires_at_ms = None if operation.ttl_s is None else first.at_ms + operation.ttl_s * 1000
@@ -98,6 +99,7 @@ def _wrong_reserve(
         return f"the entries are {[entry.kind for entry in held]}"
     units: Counter[str] = Counter()
     for entry in held:
+        assert entry.sku is not None and entry.line is not None
         units[entry.sku] += entry.quantity
         if entry.site != SITE or call.location not in (None, entry.location):
             return f"units in {entry.site} {entry.location} were reserved"
@@ -110,7 +112,7 @@ def _wrong_reserve(
 
 
 def _wrong_change(
-    call: Call, first: Any, entries: Sequence[Any], models: Sequence[LedgerModel]
+    call: Call, first: Entry, entries: Sequence[Entry], models: Sequence[LedgerModel]
 ) -> str | None:
     operation = call.operation
     assert call.subject is not None
@@ -122,8 +124,12 @@ def _wrong_change(
         return None if first.kind == "request_noted" else f"a share alone was changed: {first.kind}"
     if operation.kind == "extend":
         due_ms = first.at_ms + (operation.ttl_s or 1) * 1000
-        is_so = [entry.kind for entry in entries] == ["reservation_extended"] and first.expires_at_ms == due_ms
-        return None if is_so else f"{first.kind}: it expires at {first.expires_at_ms}, not at {due_ms}"
+        is_extended = first.kind == "reservation_extended" and len(entries) == 1
+        return (
+            None
+            if is_extended and first.expires_at_ms == due_ms
+            else f"{first.kind}: it expires at {first.expires_at_ms}, not at {due_ms}"
+        )
     units: Counter[str] = Counter()
     for entry in entries:
         units[entry.kind] += entry.quantity
@@ -141,7 +147,8 @@ def _wrong_change(
     return None
 
 
-def _parts(decided: Any) -> list[list[int]]:
+def _parts(decided: Entry) -> list[list[int]]:
+    assert decided.detail is not None
     parts: list[list[int]] = json.loads(decided.detail)["parts"]
     return parts
 

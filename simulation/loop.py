@@ -120,7 +120,7 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         found: list[BaseException] = []
         for since_s, process, task in failed:
             if process is not None and not process.is_alive:
-                task._log_traceback = False  # type: ignore[attr-defined]  # Nobody is left to look.
+                task._log_traceback = False  # Nobody is left to look.
             elif _is_unseen(task):
                 is_late = self._now_s - since_s >= after_s and (process is None or not process.is_paused)
                 fault = task.exception() if is_late else None
@@ -248,7 +248,7 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
 
 def _is_unseen(task: asyncio.Task[Any]) -> bool:
     """Whether a task ended with an error that nobody has looked at."""
-    return bool(task._log_traceback)  # type: ignore[attr-defined]
+    return bool(task._log_traceback)
 
 
 def _process_of(handle: asyncio.Handle) -> Process | None:

@@ -13,10 +13,11 @@ from actors.committer import Batch, Committer
 from actors.courier import Courier
 from actors.gateway import LaneGateway
 from actors.host import Host
+from actors.image import Image
 from actors.key_window import KeyWindow
 from actors.loader import Loader
 from actors.outcomes import Unavailable
-from actors.queries import QUERY_NAMES
+from actors.queries import QUERY_NAMES, ReadStock
 from actors.read_gate import ReadGate
 from actors.recovery import restore_partitions
 from actors.requests import Request
@@ -59,6 +60,7 @@ async def _broadcast_first(self: Committer, batch: Batch) -> None:
 
 
 _commit = Committer._commit
+_begin_image = Image.__init__
 _handle = Host.handle
 _lose = LaneGateway._lost
 _leave = apply_reservation._leave
@@ -158,6 +160,18 @@ def _promise_held(*args: Any) -> Any:  # noqa: ANN401
             lot.held = units
 
 
+def _not_found_at_times(self: Host, owned: Any, request: Request) -> None:  # noqa: ANN401
+    if type(request.command) is ReadStock and owned.state.seq % 7 == 0:
+        request.command = request.command._replace(sku="SKU-0'")
+    _handle(self, owned, request)
+
+
+def _forget_at_times(self: Image, owned: Any) -> None:  # noqa: ANN401
+    if owned.state.seq % 7 == 0 and owned.dirty_stocks:
+        owned.dirty_stocks.remove(min(owned.dirty_stocks))
+    _begin_image(self, owned)
+
+
 def _receive_more(partition: Any, command: ReceiveStock, draft: Any) -> Any:  # noqa: ANN401
     return moving.receive(partition, command._replace(quantity=command.quantity + 1), draft)
 
@@ -184,6 +198,8 @@ MUTANTS = (
     Mutant("a deposed owner writes snapshots", (MemorySnapshots, "save", _unfenced)),
     Mutant("the courier forgets its cursor", (Courier, "_find_cursors", _skip_to_now)),
     Mutant("entries are broadcast before the commit", (Committer, "_commit", _broadcast_first)),
+    Mutant("stocks are not found at times", (Host, "handle", _not_found_at_times)),
+    Mutant("a snapshot forgets a stock at times", (Image, "__init__", _forget_at_times)),
     Mutant("one unit more is received than asked", (decide.DECIDERS, ReceiveStock, _receive_more)),
     Mutant(
         "an attempt is decided after its deadline", (decide.DECIDERS, ReserveTogether, _past_the_deadline)

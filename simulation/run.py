@@ -44,7 +44,7 @@ class Result:
     """Callbacks that ran."""
     virtual_s: float
     digest: str
-    """Of every ledger, who wrote it, and every answer's count: the same for the same plan and code."""
+    """Of every ledger and every answer: the same for the same plan and code."""
 
 
 def run(plan: Plan) -> Result:
@@ -117,6 +117,8 @@ class _Scene:
         """Raise what the referee has found, what a host found in itself, or an error that nobody took."""
         for fault in self._loop.errors(unseen_s):
             self.referee.blame("liveness", f"an error that nobody took: {fault!r} {_where(fault)}")
+        for host in self._world.hosts:
+            self.referee.examine(host)
         if self._world.broken:
             self.referee.blame("liveness", f"a host broke: {self._world.broken[0]}")
         if self.referee.violation is not None:
@@ -184,6 +186,7 @@ class _Scene:
         for tables in self._world.storage.database.partitions:
             for entry in tables.ledger:
                 digest.update(repr(tuple(entry)).encode())
+        digest.update(referee.digest.digest())
         counts = (referee.answers, referee.refusals, referee.unknown, self._loop.steps, self._loop.time())
         digest.update(repr((counts, str(violation))).encode())
         return Result(
