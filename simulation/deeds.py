@@ -99,7 +99,8 @@ def _wrong_reserve(
         return f"the entries are {[entry.kind for entry in held]}"
     units: Counter[str] = Counter()
     for entry in held:
-        assert entry.sku is not None and entry.line is not None
+        assert entry.sku is not None
+        assert entry.line is not None
         units[entry.sku] += entry.quantity
         if entry.site != SITE or call.location not in (None, entry.location):
             return f"units in {entry.site} {entry.location} were reserved"

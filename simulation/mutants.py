@@ -22,10 +22,11 @@ from actors.read_gate import ReadGate
 from actors.recovery import restore_partitions
 from actors.requests import Request
 from actors.snapshotter import Snapshotter
-from engine import apply_reservation, decide, moving, spanning
-from engine.commands import ExpireStock, ReceiveStock, ReserveTogether
+from engine import apply_reservation, decide, moving, spanning, views
+from engine.commands import ExpireStock, HoldStock, ReceiveStock, ReserveTentatively, ReserveTogether
 from engine.entries import Kind
 from engine.images import Rows
+from engine.refusals import Refusal, refused
 from engine.straight import reserve_straight
 from persistence.memory import MemorySnapshots
 
@@ -60,6 +61,7 @@ async def _broadcast_first(self: Committer, batch: Batch) -> None:
 
 
 _commit = Committer._commit
+_show_stock = views.stock_view
 _begin_image = Image.__init__
 _handle = Host.handle
 _lose = LaneGateway._lost
@@ -176,6 +178,22 @@ def _receive_more(partition: Any, command: ReceiveStock, draft: Any) -> Any:  # 
     return moving.receive(partition, command._replace(quantity=command.quantity + 1), draft)
 
 
+def _share_less(partition: Any, command: ReserveTentatively, draft: Any) -> Any:  # noqa: ANN401
+    lines = tuple(line._replace(quantity=max(1, line.quantity - 1)) for line in command.lines)
+    return spanning.reserve_tentatively(partition, command._replace(lines=lines), draft)
+
+
+def _refuse_at_times(partition: Any, command: HoldStock, draft: Any) -> Any:  # noqa: ANN401
+    if partition.seq % 5 == 0:
+        return refused(Refusal.INSUFFICIENT_STOCK, requested=command.quantity, available=0)
+    return moving.hold(partition, command, draft)
+
+
+def _short_of_a_bin(stock: Any, seq: int) -> Any:  # noqa: ANN401
+    view = _show_stock(stock, seq)
+    return {**view, "bins": view["bins"][:-1]}
+
+
 _WHOLE = property(lambda _: True, lambda _, __: None)
 """A key window that says it knows all keys, whatever it knows."""
 
@@ -200,6 +218,9 @@ MUTANTS = (
     Mutant("entries are broadcast before the commit", (Committer, "_commit", _broadcast_first)),
     Mutant("stocks are not found at times", (Host, "handle", _not_found_at_times)),
     Mutant("a snapshot forgets a stock at times", (Image, "__init__", _forget_at_times)),
+    Mutant("holds are refused at times", (decide.DECIDERS, HoldStock, _refuse_at_times)),
+    Mutant("a share holds one unit less", (decide.DECIDERS, ReserveTentatively, _share_less)),
+    Mutant("a stock is shown without its last bin", (host, "stock_view", _short_of_a_bin)),
     Mutant("one unit more is received than asked", (decide.DECIDERS, ReceiveStock, _receive_more)),
     Mutant(
         "an attempt is decided after its deadline", (decide.DECIDERS, ReserveTogether, _past_the_deadline)

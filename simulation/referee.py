@@ -46,7 +46,7 @@ class Referee:
         self._given_up: list[Call] = []
         """Of which a client was told that nothing happened, and left it at that."""
         self._told: dict[str, int] = {}
-        """The newest state of each bin that was broadcast, by subject, and entries by partition."""
+        """The newest state of each bin that each host broadcast, and entries by subject."""
         world.on_kill = self.examine
         world.storage.on_committed = self._committed
         world.broadcast.on_message = self._published
@@ -198,7 +198,7 @@ class Referee:
 
     # The broadcast
 
-    def _published(self, message: Message) -> None:
+    def _published(self, message: Message, connection: int) -> None:
         body = msgspec.msgpack.decode(message.payload)
         if message.subject.startswith("ledger."):
             model = self.models[body["partition"]]
@@ -216,10 +216,11 @@ class Referee:
         known = model.bin_at(place, body["seq"])
         if known != (body["seq"], *(body[unit] for unit in UNITS)):
             self.blame("P5", f"{place} is broadcast as {body}, the ledger says {known}")
-        told = self._told.get(message.subject, 0)
-        if body["seq"] < told:
-            self.blame("P8", f"{message.subject} goes back to {body['seq']} after {told}")
-        self._told[message.subject] = body["seq"]
+        # One host's states of a bin follow each other. One that was deposed may speak late: others mend that.
+        own = f"{message.subject} of connection {connection}"
+        if body["seq"] < self._told.get(own, 0):
+            self.blame("P8", f"{own} goes back to {body['seq']} after {self._told[own]}")
+        self._told[own] = body["seq"]
 
     def judge_end(self) -> None:
         """Judge what is left when everything has come to rest."""
