@@ -27,7 +27,7 @@ class BroadcastWeather:
 
 
 class Broadcast:
-    """The server: streams `STOCK` and `LEDGER`. `on_message` is told of what is stored, and on which connection."""
+    """The server: streams `STOCK` and `LEDGER`. `on_message` is told of what is stored, and who sent it."""
 
     def __init__(self, loop: SimulatedLoop, random: Random) -> None:
         self.loop = loop

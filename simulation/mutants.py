@@ -21,6 +21,7 @@ from actors.queries import QUERY_NAMES, ReadStock
 from actors.read_gate import ReadGate
 from actors.recovery import restore_partitions
 from actors.requests import Request
+from actors.reservations import SpanningReservations
 from actors.snapshotter import Snapshotter
 from engine import apply_reservation, decide, moving, spanning, views
 from engine.commands import ExpireStock, HoldStock, ReceiveStock, ReserveTentatively, ReserveTogether
@@ -62,6 +63,7 @@ async def _broadcast_first(self: Committer, batch: Batch) -> None:
 
 _commit = Committer._commit
 _show_stock = views.stock_view
+_publish = Courier._publish
 _begin_image = Image.__init__
 _handle = Host.handle
 _lose = LaneGateway._lost
@@ -194,6 +196,17 @@ def _short_of_a_bin(stock: Any, seq: int) -> Any:  # noqa: ANN401
     return {**view, "bins": view["bins"][:-1]}
 
 
+async def _fail(*_: object, **__: object) -> None:
+    raise ValueError("seeded")
+
+
+async def _publish_again(self: Courier, messages: list[Any]) -> None:
+    before = self.__dict__.get("before", [])
+    if messages and messages[0].subject.startswith("stock."):
+        self.__dict__["before"] = messages
+    await _publish(self, [*messages, *before])
+
+
 _WHOLE = property(lambda _: True, lambda _, __: None)
 """A key window that says it knows all keys, whatever it knows."""
 
@@ -221,6 +234,8 @@ MUTANTS = (
     Mutant("holds are refused at times", (decide.DECIDERS, HoldStock, _refuse_at_times)),
     Mutant("a share holds one unit less", (decide.DECIDERS, ReserveTentatively, _share_less)),
     Mutant("a stock is shown without its last bin", (host, "stock_view", _short_of_a_bin)),
+    Mutant("an error in a task is left alone", (SpanningReservations, "extend", _fail)),
+    Mutant("old states are broadcast again", (Courier, "_publish", _publish_again)),
     Mutant("one unit more is received than asked", (decide.DECIDERS, ReceiveStock, _receive_more)),
     Mutant(
         "an attempt is decided after its deadline", (decide.DECIDERS, ReserveTogether, _past_the_deadline)
