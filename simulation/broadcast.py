@@ -29,7 +29,7 @@ class BroadcastWeather:
 
 
 class Broadcast:
-    """The server: streams `STOCK` and `LEDGER`. `on_message` is told of each message that is stored."""
+    """The server: streams `STOCK` and `LEDGER`. `on_message` is told of what is stored, and who sent it."""
 
     def __init__(self, loop: SimulatedLoop, random: Random) -> None:
         self.loop = loop
@@ -37,7 +37,8 @@ class Broadcast:
         self.weather = BroadcastWeather()
         self.stock: dict[str, bytes] = {}
         self.ledger: dict[str, list[Message]] = {}
-        self.on_message: Callable[[Message], None] = lambda _: None
+        self.on_message: Callable[[Message, int], None] = lambda *_: None
+        self.connections = 0
         self.epoch = 0
         """Rises when the server comes back: who published before has to look what is there."""
         self._seen: set[str] = set()
@@ -52,8 +53,8 @@ class Broadcast:
         """Have something happen on the server or on the way back."""
         self.loop.call_later(self.delay_s(), act, *args, context=self._world)
 
-    def store(self, message: Message) -> None:
-        """Take a message; one whose id was seen is taken for a repeat."""
+    def store(self, message: Message, connection: int) -> None:
+        """Take a message of a connection; one whose id was seen is taken for a repeat."""
         if message.message_id is not None:
             if message.message_id in self._seen:
                 return
@@ -63,7 +64,7 @@ class Broadcast:
             self._stored_s[message.subject] = self.loop.time()
         else:
             self.ledger.setdefault(message.subject, []).append(message)
-        self.on_message(message)
+        self.on_message(message, connection)
 
     def crash(self, *, keeps: float) -> None:
         """Lose all but a share of each partition's messages, and bins of what is lost."""
@@ -82,6 +83,8 @@ class RemoteStreams:
 
     def __init__(self, server: Broadcast) -> None:
         self._server = server
+        server.connections += 1
+        self._number = server.connections
         self._epoch = server.epoch
 
     async def publish(self, messages: Sequence[Message]) -> None:
@@ -123,7 +126,7 @@ class RemoteStreams:
         if is_cut:
             most = server.random.randint(0, most)
         for message in messages[:most]:
-            server.store(message)
+            server.store(message, self._number)
         if is_cut:
             raise Unavailable("the connection to the streams was cut")
 

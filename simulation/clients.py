@@ -13,6 +13,7 @@ from actors.queries import ReadBin, ReadStock
 from engine import commands as c
 from engine.partitioning import partition_of
 from engine.refusals import Refused
+from simulation.model import address_of
 from simulation.plan import LOCATIONS, LOTS, SITE, Operation
 from simulation.world import EPOCH_MS, GatewayDied, SimulatedGateway, World
 
@@ -40,6 +41,8 @@ class Call:
     is_repeat: bool = False
     """Whether its key was answered before."""
     is_reuse: bool = False
+    subject: tuple[int, int] | None = None
+    """(home partition, number) of the reservation that it is about."""
     seqs: list[int] = field(default_factory=list)
     floor: dict[tuple[str, str, str], int] = field(default_factory=dict)
 
@@ -109,6 +112,7 @@ class Client:
             if isinstance(outcome, Unavailable) and not is_sent_before and call.is_command:
                 referee.nothing_happened(mine)
                 if random.random() < 0.2 and not isinstance(outcome, Overloaded):
+                    referee.given_up(mine)
                     return outcome
             else:
                 is_sent_before = True
@@ -153,6 +157,7 @@ class Client:
         operation, key = call.operation, call.key
         back = min(operation.back, len(self._reservations) - 1)
         public_id, call.partition = self._reservations[-1 - back]
+        call.subject = address_of(public_id)
         quantity = operation.quantity if operation.flag else None
         if operation.kind == "read_reservation":
             return call, lambda gateway: gateway.reservations.find(public_id)
@@ -178,6 +183,7 @@ class Client:
         one = known[-1 - min(operation.back, len(known) - 1)]
         before = one.call
         call = Call(before.operation, before.key, before.partition, before.skus, before.location, True, True)  # noqa: FBT003
+        call.subject = before.subject
         if operation.kind == "repeat":
             return call, one.ask
         call.is_reuse = True

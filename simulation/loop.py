@@ -48,7 +48,11 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         self._now_s = 0.0
         self._is_running = False
         self._kept: list[Any] = []
-        """Tasks of killed processes: as long as they live, nothing of them is closed."""
+        """What killed processes had to do: as long as it lives, nothing of it is closed."""
+        self._tasks: list[tuple[Process | None, asyncio.Task[Any]]] = []
+        """Tasks that are under way, and those of killed processes."""
+        self._failed: list[tuple[float, Process | None, asyncio.Task[Any]]] = []
+        """Tasks that ended with an error which nobody has looked at yet, and when that was noticed."""
         self.steps = 0
         """Callbacks that have run."""
         self._alarms: list[tuple[int, int, Callable[[], None]]] = []
@@ -75,7 +79,7 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
     def spawn(self, process: Process | None, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Run a coroutine as a task of a process."""
         task = asyncio.Task(work, loop=self, context=self.within(process))
-        self._kept.append(task)
+        self._tasks.append((process, task))
         return task
 
     def kill(self, process: Process) -> None:
@@ -100,6 +104,31 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
     def after_steps(self, steps: int, act: Callable[[], None]) -> None:
         """Have something happen between two callbacks, when so many more have run."""
         heapq.heappush(self._alarms, (self.steps + steps, next(self._order), act))
+
+    def errors(self, after_s: float) -> list[BaseException]:
+        """Return errors of tasks which nobody has looked at for so long; what has ended well is let go.
+
+        A process that was killed does not count, and one that is paused may still look.
+        """
+        tasks, self._tasks = self._tasks, []
+        for process, task in tasks:
+            if not task.done():
+                self._tasks.append((process, task))
+            elif _is_unseen(task):
+                self._failed.append((self._now_s, process, task))
+        failed, self._failed = self._failed, []
+        found: list[BaseException] = []
+        for since_s, process, task in failed:
+            if process is not None and not process.is_alive:
+                task._log_traceback = False  # Nobody is left to look.
+            elif _is_unseen(task):
+                is_late = self._now_s - since_s >= after_s and (process is None or not process.is_paused)
+                fault = task.exception() if is_late else None
+                if fault is None:
+                    self._failed.append((since_s, process, task))
+                else:
+                    found.append(fault)
+        return found
 
     # Running
 
@@ -187,7 +216,8 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
     def create_task(self, coro: Any, *, name: Any = None, context: Any = None) -> asyncio.Task[Any]:  # noqa: ANN401, ARG002
         """See asyncio."""
         task = asyncio.Task(coro, loop=self, context=context)
-        self._kept.append(task)
+        process = _PROCESS.get() if context is None else context.get(_PROCESS)
+        self._tasks.append((process, task))
         return task
 
     def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
@@ -212,9 +242,13 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
     def close(self) -> None:
         """Let go of everything, without a word of what was under way."""
         self.on_exception = lambda _: None
-        for kept in self._kept:
-            if isinstance(kept, asyncio.Task):
-                kept._log_destroy_pending = False  # type: ignore[attr-defined]
+        for _, task in self._tasks:
+            task._log_destroy_pending = False  # type: ignore[attr-defined]
+
+
+def _is_unseen(task: asyncio.Task[Any]) -> bool:
+    """Whether a task ended with an error that nobody has looked at."""
+    return bool(task._log_traceback)
 
 
 def _process_of(handle: asyncio.Handle) -> Process | None:

@@ -12,6 +12,7 @@ from typing import Any
 
 Place = tuple[str, str, str]
 """(site, sku, location)"""
+UNITS = ("on_hand", "reserved", "held")
 
 _ON_HAND = {"stock_received": 1, "stock_picked": -1, "stock_moved_out": -1, "stock_moved_in": 1,
             "stock_adjusted": 1, "stock_counted": 1}  # fmt: skip
@@ -37,6 +38,7 @@ class Promise:
     """Units by (line, location, lot)."""
     ended: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_ENDS.values(), 0))
     reasons: set[str] = field(default_factory=set)
+    skus: set[str] = field(default_factory=set)
     is_confirmed: bool = False
     states: list[tuple[int, tuple[int, ...]]] = field(default_factory=list)
     """(seq, (picked, released, expired, short, open)) after each entry that names it."""
@@ -128,6 +130,7 @@ class LedgerModel:
         if entry.kind == "reservation_expired" and is_early and not promise.is_tentative:
             return f"{where}: reservation {number} expired before its time, {promise.expires_at_ms}"
         if entry.sku is not None:
+            promise.skus.add(entry.sku)
             held = (entry.line, entry.location, entry.lot)
             promise.open[held] += _RESERVED[entry.kind] * entry.quantity
             if promise.open[held] < 0:
@@ -147,6 +150,21 @@ class LedgerModel:
         found = bisect_right(history, seq, key=lambda one: one[0])
         return history[found - 1] if found else (0, 0, 0, 0)
 
+    def bins_between(self, place: Place, first_seq: int, last_seq: int) -> list[tuple[int, int, int, int]]:
+        """Return what a bin was at every prefix from one to another, as `bin_at`."""
+        history = self.bins.get(place, [])
+        first = bisect_right(history, first_seq, key=lambda one: one[0])
+        last = bisect_right(history, last_seq, key=lambda one: one[0])
+        return [self.bin_at(place, first_seq), *history[first:last]]
+
+    def bins_known(self, site: str, sku: str, seq: int) -> set[str]:
+        """Return the locations at which a SKU ever was, at a prefix."""
+        return {
+            place[2]
+            for place, history in self.bins.items()
+            if place[:2] == (site, sku) and history[0][0] <= seq
+        }
+
     def least_available(self, place: Place, first_seq: int, last_seq: int) -> int:
         """Return the fewest units that could be promised at any prefix from one to another."""
         history = self.available.get(place, [])
@@ -161,3 +179,15 @@ class LedgerModel:
         first = bisect_right(states, first_seq, key=lambda one: one[0])
         last = bisect_right(states, last_seq, key=lambda one: one[0])
         return {state for _, state in states[max(0, first - 1) : last]}
+
+    def promise_at(self, number: int, seq: int) -> tuple[int, ...]:
+        """Return a reservation's (picked, released, expired, short, open) at a prefix that has it."""
+        states = self.promises[number].states
+        return states[bisect_right(states, seq, key=lambda one: one[0]) - 1][1]
+
+
+def address_of(public_id: str) -> tuple[int, int]:
+    """Return (partition, number) as the 74 free bits of a UUIDv7 (RFC 9562) hold them: 12 + 4, then 58."""
+    value = int(public_id.replace("-", ""), 16)
+    low = value & (1 << 62) - 1
+    return (low >> 58) << 12 | value >> 64 & 0xFFF, low & (1 << 58) - 1

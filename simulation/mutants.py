@@ -13,18 +13,21 @@ from actors.committer import Batch, Committer
 from actors.courier import Courier
 from actors.gateway import LaneGateway
 from actors.host import Host
+from actors.image import Image
 from actors.key_window import KeyWindow
 from actors.loader import Loader
 from actors.outcomes import Unavailable
-from actors.queries import QUERY_NAMES
+from actors.queries import QUERY_NAMES, ReadStock
 from actors.read_gate import ReadGate
 from actors.recovery import restore_partitions
 from actors.requests import Request
+from actors.reservations import SpanningReservations
 from actors.snapshotter import Snapshotter
-from engine import apply_reservation, decide, spanning
-from engine.commands import ExpireStock, ReserveTogether
+from engine import apply_reservation, decide, moving, spanning, views
+from engine.commands import ExpireStock, HoldStock, ReceiveStock, ReserveTentatively, ReserveTogether
 from engine.entries import Kind
 from engine.images import Rows
+from engine.refusals import Refusal, refused
 from engine.straight import reserve_straight
 from persistence.memory import MemorySnapshots
 
@@ -59,6 +62,9 @@ async def _broadcast_first(self: Committer, batch: Batch) -> None:
 
 
 _commit = Committer._commit
+_show_stock = views.stock_view
+_publish = Courier._publish
+_begin_image = Image.__init__
 _handle = Host.handle
 _lose = LaneGateway._lost
 _leave = apply_reservation._leave
@@ -135,9 +141,6 @@ def _same_body(self: Host, request: Request, remembered: Any) -> None:  # noqa: 
     _repeat(self, request, remembered._replace(fingerprint=request.fingerprint))
 
 
-repeat = Host._repeat
-
-
 async def _unfenced(self: MemorySnapshots, epochs: Any, rows: Rows) -> frozenset[int]:  # noqa: ANN401
     for number, (_, seq, at_ms) in epochs.items():
         self._database.write(number, rows)
@@ -159,6 +162,49 @@ def _promise_held(*args: Any) -> Any:  # noqa: ANN401
     finally:
         for lot, units in zip(lots, held, strict=True):
             lot.held = units
+
+
+def _not_found_at_times(self: Host, owned: Any, request: Request) -> None:  # noqa: ANN401
+    if type(request.command) is ReadStock and owned.state.seq % 7 == 0:
+        request.command = request.command._replace(sku="SKU-0'")
+    _handle(self, owned, request)
+
+
+def _forget_at_times(self: Image, owned: Any) -> None:  # noqa: ANN401
+    if owned.state.seq % 7 == 0 and owned.dirty_stocks:
+        owned.dirty_stocks.remove(min(owned.dirty_stocks))
+    _begin_image(self, owned)
+
+
+def _receive_more(partition: Any, command: ReceiveStock, draft: Any) -> Any:  # noqa: ANN401
+    return moving.receive(partition, command._replace(quantity=command.quantity + 1), draft)
+
+
+def _share_less(partition: Any, command: ReserveTentatively, draft: Any) -> Any:  # noqa: ANN401
+    lines = tuple(line._replace(quantity=max(1, line.quantity - 1)) for line in command.lines)
+    return spanning.reserve_tentatively(partition, command._replace(lines=lines), draft)
+
+
+def _refuse_at_times(partition: Any, command: HoldStock, draft: Any) -> Any:  # noqa: ANN401
+    if partition.seq % 5 == 0:
+        return refused(Refusal.INSUFFICIENT_STOCK, requested=command.quantity, available=0)
+    return moving.hold(partition, command, draft)
+
+
+def _short_of_a_bin(stock: Any, seq: int) -> Any:  # noqa: ANN401
+    view = _show_stock(stock, seq)
+    return {**view, "bins": view["bins"][:-1]}
+
+
+async def _fail(*_: object, **__: object) -> None:
+    raise ValueError("seeded")
+
+
+async def _publish_again(self: Courier, messages: list[Any]) -> None:
+    before = self.__dict__.get("before", [])
+    if messages and messages[0].subject.startswith("stock."):
+        self.__dict__["before"] = messages
+    await _publish(self, [*messages, *before])
 
 
 _WHOLE = property(lambda _: True, lambda _, __: None)
@@ -183,6 +229,14 @@ MUTANTS = (
     Mutant("a deposed owner writes snapshots", (MemorySnapshots, "save", _unfenced)),
     Mutant("the courier forgets its cursor", (Courier, "_find_cursors", _skip_to_now)),
     Mutant("entries are broadcast before the commit", (Committer, "_commit", _broadcast_first)),
+    Mutant("stocks are not found at times", (Host, "handle", _not_found_at_times)),
+    Mutant("a snapshot forgets a stock at times", (Image, "__init__", _forget_at_times)),
+    Mutant("holds are refused at times", (decide.DECIDERS, HoldStock, _refuse_at_times)),
+    Mutant("a share holds one unit less", (decide.DECIDERS, ReserveTentatively, _share_less)),
+    Mutant("a stock is shown without its last bin", (host, "stock_view", _short_of_a_bin)),
+    Mutant("an error in a task is left alone", (SpanningReservations, "extend", _fail)),
+    Mutant("old states are broadcast again", (Courier, "_publish", _publish_again)),
+    Mutant("one unit more is received than asked", (decide.DECIDERS, ReceiveStock, _receive_more)),
     Mutant(
         "an attempt is decided after its deadline", (decide.DECIDERS, ReserveTogether, _past_the_deadline)
     ),

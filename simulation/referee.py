@@ -5,7 +5,7 @@ The first thing that breaks a promise (P1 to P8 of the README) is a `Violation`,
 
 from __future__ import annotations
 
-import json
+import hashlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,15 +13,15 @@ import msgspec
 
 from actors.outcomes import Answered
 from engine.refusals import Refused
-from simulation.model import LedgerModel, Place, Promise
-from simulation.plan import SITE
+from simulation.deeds import wrong_deed
+from simulation.ending import Ending
+from simulation.model import UNITS, LedgerModel, Place, address_of
+from simulation.refusing import wrong_refusal
 
 if TYPE_CHECKING:
     from persistence.ports import Message
     from simulation.clients import Call
-    from simulation.world import World
-
-_UNITS = ("on_hand", "reserved", "held")
+    from simulation.world import SimulatedHost, World
 
 
 class Violation(Exception):
@@ -37,12 +37,17 @@ class Referee:
         self.models = [LedgerModel(number) for number in range(world.partitions)]
         self.violation: Violation | None = None
         self.answers = self.refusals = self.unknown = 0
+        self.digest = hashlib.blake2b(digest_size=12)
+        """Of what every client was told, in order."""
         self._seen: dict[Place, int] = {}
         """The newest state of each bin that any client was told of."""
         self._first: dict[str, dict[str, Any]] = {}
         """The first answer to each key."""
+        self._given_up: list[Call] = []
+        """Of which a client was told that nothing happened, and left it at that."""
         self._told: dict[str, int] = {}
-        """The newest state of each bin that was broadcast, by subject, and entries by partition."""
+        """The newest state of each bin that each host broadcast, and entries by subject."""
+        world.on_kill = self.examine
         world.storage.on_committed = self._committed
         world.broadcast.on_message = self._published
 
@@ -50,6 +55,13 @@ class Referee:
         """Remember the first thing that went wrong."""
         if self.violation is None:
             self.violation = Violation(f"{promise}: {what}")
+
+    def examine(self, host: SimulatedHost) -> None:
+        """Judge what a living host says of itself: one that mends its memory had something wrong in it."""
+        core = host.running.host
+        if core.gauges.rebuilds or core.gauges.drift or core.refused:
+            found = f"{core.gauges.rebuilds} rebuilds, a drift of {core.gauges.drift}"
+            self.blame("P7", f"{host.name} found fault with itself: {found}, refused {core.refused}")
 
     # The ledger
 
@@ -74,6 +86,8 @@ class Referee:
 
     def judge(self, call: Call, outcome: object) -> None:
         """Judge what a client was told."""
+        told = tuple(outcome) if isinstance(outcome, Answered | Refused) else str(outcome)
+        self.digest.update(repr((call.key, type(outcome).__name__, told)).encode())
         if isinstance(outcome, Answered):
             self.answers += 1
             self._judge_answer(call, outcome)
@@ -89,21 +103,35 @@ class Referee:
         if entry is not None and entry.kind != "request_noted":  # That changes no stock.
             self.blame("P6", f"{call.key} ({call.operation.kind}): told that nothing happened, but it did")
 
+    def given_up(self, call: Call) -> None:
+        """Remember a key that was sent once, and never will be again: nothing may come of it later either."""
+        self._given_up.append(call)
+
     def _judge_answer(self, call: Call, outcome: Answered) -> None:
         view, kind = outcome.view, call.operation.kind
         if call.is_command and call.key not in self._database.keys:
             self.blame("P1", f"{call.key} ({kind}) is acknowledged and not in the ledger")
             return
         if call.is_command:
+            if call.key not in self._first and not call.is_reuse:
+                self._judge_deed(call)
             first = self._first.setdefault(call.key, view)
             if first != view:
                 self.blame("P3", f"{call.key} ({kind}): the repeat's answer {view} differs from {first}")
         if call.is_reuse:
             self.blame("P3", f"{call.key} ({kind}): another body under the same key was accepted")
+        if not call.is_command:
+            self._judge_freshness(call, view)
         for bin_ in _bins_in(view):
             self._judge_bin(call, bin_, is_now=not outcome.replayed)
         if "id" in view:
             self._judge_reservation(call, view, is_now=not outcome.replayed)
+
+    def _judge_deed(self, call: Call) -> None:
+        ledgers = [tables.ledger for tables in self._database.partitions]
+        wrong = wrong_deed(call, self._database.keys[call.key], ledgers, self.models)
+        if wrong is not None:
+            self.blame("P1", f"{call.key} ({call.operation.kind}): {wrong}")
 
     def _judge_bin(self, call: Call, view: dict[str, Any], *, is_now: bool) -> None:
         place = (view["site"], view["sku"], view["location"])
@@ -112,14 +140,27 @@ class Referee:
             self.blame("P5", f"{place} is shown at {view['seq']}, the ledger has {model.seq}")
             return
         known = model.bin_at(place, view["seq"])
-        if known != (view["seq"], *(view[unit] for unit in _UNITS)):
+        if known != (view["seq"], *(view[unit] for unit in UNITS)):
             self.blame("P5", f"{place} is shown as {view}, the ledger says {known}")
         if is_now and view["seq"] < call.floor.get(place, 0):
             self.blame("P5", f"{place} is shown at {view['seq']} after {call.floor[place]} was")
         self._seen[place] = max(self._seen.get(place, 0), view["seq"])
 
+    def _judge_freshness(self, call: Call, view: dict[str, Any]) -> None:
+        """A read shows all that was in the ledger when it was asked."""
+        model, seq = self.models[call.partition], call.seqs[call.partition]
+        shown = {bin_["location"]: bin_["seq"] for bin_ in _bins_in(view)}
+        if call.operation.kind == "read_stock":
+            missing = model.bins_known(view["site"], view["sku"], seq) - shown.keys()
+            if missing:
+                self.blame("P5", f"{call.key}: {view['sku']} is shown without {sorted(missing)}")
+        for location, shown_seq in shown.items():
+            known = model.bin_at((view["site"], view["sku"], location), seq)
+            if shown_seq < known[0]:
+                self.blame("P5", f"{view['sku']} {location} is shown at {shown_seq} after {known[0]}")
+
     def _judge_reservation(self, call: Call, view: dict[str, Any], *, is_now: bool) -> None:
-        partition, number = _address(view["id"])
+        partition, number = address_of(view["id"])
         model = self.models[partition]
         promise = model.promises.get(number)
         if promise is None:
@@ -148,17 +189,16 @@ class Referee:
             self.blame("P3", f"{call.key} ({operation.kind}) is refused ({refused.code}) and in the ledger")
         if call.is_reuse and refused.code != "idempotency_key_reused" and call.key in self._first:
             self.blame("P3", f"{call.key}: another body under the same key is refused as {refused.code}")
-        is_checked = operation.kind == "reserve" and operation.skus[0] != 0 and not call.is_reuse
-        if is_checked and not refused.replayed and refused.code == "insufficient_stock":
-            model = self.models[call.partition]
-            place = (SITE, call.skus[0], call.location or "")
-            least = model.least_available(place, call.seqs[call.partition], model.seq)
-            if least >= (1 if operation.flag else operation.quantity):
-                self.blame("P5", f"{call.key}: refused for stock, but {least} of {place} were always there")
+        if call.is_reuse or refused.replayed:
+            return
+        latest_ms = self._world.clock("")() + self._world.ahead_ms_max
+        wrong = wrong_refusal(call, refused.code, self.models, latest_ms)
+        if wrong is not None:
+            self.blame("P5", f"{call.key} ({operation.kind}) is refused as {refused.code}: {wrong}")
 
     # The broadcast
 
-    def _published(self, message: Message) -> None:
+    def _published(self, message: Message, connection: int) -> None:
         body = msgspec.msgpack.decode(message.payload)
         if message.subject.startswith("ledger."):
             model = self.models[body["partition"]]
@@ -174,102 +214,19 @@ class Referee:
         place = (body["site"], body["sku"], body["location"])
         model = next(model for model in self.models if place in model.bins or model is self.models[-1])
         known = model.bin_at(place, body["seq"])
-        if known != (body["seq"], *(body[unit] for unit in _UNITS)):
+        if known != (body["seq"], *(body[unit] for unit in UNITS)):
             self.blame("P5", f"{place} is broadcast as {body}, the ledger says {known}")
-
-    # The end
+        # One host's states of a bin follow each other. One that was deposed may speak late: others mend that.
+        own = f"{message.subject} of connection {connection}"
+        if body["seq"] < self._told.get(own, 0):
+            self.blame("P8", f"{own} goes back to {body['seq']} after {self._told[own]}")
+        self._told[own] = body["seq"]
 
     def judge_end(self) -> None:
         """Judge what is left when everything has come to rest."""
-        self._judge_streams()
-        self._judge_memory()
-        self._judge_promises()
-        self._judge_snapshots()
-
-    def _judge_streams(self) -> None:
-        broadcast = self._world.broadcast
-        for model in self.models:
-            ledger = self._database.partitions[model.partition].ledger
-            told = 0
-            for message in broadcast.ledger.get(f"ledger.{model.partition}", []):
-                body = msgspec.msgpack.decode(message.payload)
-                if body["first_seq"] > told + 1:
-                    self.blame("P8", f"{message.subject} has a gap between {told} and {body['first_seq']}")
-                for row in body["entries"]:
-                    if row != dict(zip(ledger[0]._fields, ledger[row["seq"] - 1], strict=True)):
-                        self.blame("P8", f"{message.subject}: entry {row['seq']} is not the ledger's")
-                told = max(told, body["last_seq"])
-            if told != model.seq:
-                self.blame("P8", f"partition {model.partition} is broadcast up to {told} of {model.seq}")
-            for place, history in model.bins.items():
-                self._judge_subject(place, history[-1])
-
-    def _judge_subject(self, place: Place, known: tuple[int, ...]) -> None:
-        payload = self._world.broadcast.stock.get(".".join(("stock", *place)))
-        body = msgspec.msgpack.decode(payload) if payload is not None else None
-        if body is None or (body["seq"], *(body[unit] for unit in _UNITS)) != known:
-            self.blame("P8", f"the last broadcast of {place} is {body}, the ledger says {known}")
-
-    def _judge_memory(self) -> None:
-        for model in self.models:
-            host = self._world.owner_of(model.partition)
-            owned = host.running.host.owned.get(model.partition) if host is not None else None
-            if host is None or owned is None:
-                self.blame("liveness", f"nobody owns partition {model.partition}")
-                continue
-            if host.running.host.gauges.drift:
-                self.blame("P7", f"{host.name} counts a drift of {host.running.host.gauges.drift}")
-            for (site, sku), stock in owned.state.stocks.items():
-                for location, bin_ in stock.bins.items():
-                    sums = tuple(sum(getattr(lot, unit) for lot in bin_.lots) for unit in _UNITS)
-                    known = model.bin_at((site, sku, location), model.seq)
-                    if (bin_.seq, *sums) != known:
-                        self.blame("P7", f"memory has {(bin_.seq, *sums)} of {sku} {location}, not {known}")
-
-    def _judge_promises(self) -> None:
-        attempts: dict[str, list[Promise]] = {}
-        opened: dict[str, int] = {}
-        for model in self.models:
-            host = self._world.owner_of(model.partition)
-            now_ms = self._world.clock(host.name if host is not None else "")()
-            for promise in model.promises.values():
-                is_over = promise.expires_at_ms is not None and promise.expires_at_ms < now_ms - 1_000
-                if is_over and promise.open_units:
-                    self.blame("liveness", f"reservation {promise.number} is past its time and open")
-                if "attempt" in promise.detail:
-                    attempts.setdefault(promise.detail["attempt"], []).append(promise)
-                if "home" not in promise.detail and promise.reference is not None:
-                    opened[promise.reference] = opened.get(promise.reference, 0) + 1
-        for reference, count in opened.items():
-            if count > 1:
-                self.blame("P3", f"{reference} made {count} reservations")
-        for attempt, promises in attempts.items():
-            self._judge_attempt(attempt, promises)
-
-    def _judge_attempt(self, attempt: str, promises: list[Promise]) -> None:
-        """A reservation over several partitions: all its shares hold, or none does."""
-        decided = [promise for promise in promises if "parts" in promise.detail]
-        shares = [promise for promise in promises if "home" in promise.detail]
-        if not decided:
-            for share in shares:
-                if share.open_units or share.is_confirmed:
-                    self.blame("P1", f"a share of attempt {attempt}, which was not decided, still holds")
-            return
-        named = {(part[0], part[1]) for part in decided[0].detail["parts"]}
-        held = {(share.partition, share.number) for share in shares if share.is_confirmed}
-        if len(decided) > 1 or named - held:
-            self.blame("P1", f"attempt {attempt} was decided, but shares {sorted(named - held)} do not hold")
-
-    def _judge_snapshots(self) -> None:
-        for model in self.models:
-            tables = self._database.partitions[model.partition]
-            for rows in tables.lots.values():
-                for place in {(row.site, row.sku, row.location) for row in rows.values()}:
-                    stored = [row for row in rows.values() if (row.site, row.sku, row.location) == place]
-                    sums = tuple(sum(getattr(row, unit) for row in stored) for unit in _UNITS)
-                    known = model.bin_at(place, tables.snapshot_seq)
-                    if sums != known[1:]:
-                        self.blame("P7", f"the snapshot has {sums} of {place}, the ledger {known}")
+        for call in self._given_up:
+            self.nothing_happened(call)
+        Ending(self._world, self.models, self.blame).judge()
 
 
 def _bins_in(view: dict[str, Any]) -> list[dict[str, Any]]:
@@ -281,15 +238,3 @@ def _bins_in(view: dict[str, Any]) -> list[dict[str, Any]]:
     if "bin" in view:
         return [view["bin"]]
     return [view] if "location" in view and "seq" in view else []
-
-
-def _address(public_id: str) -> tuple[int, int]:
-    """Return (partition, number) as the 74 free bits of a UUIDv7 (RFC 9562) hold them: 12 + 4, then 58."""
-    value = int(public_id.replace("-", ""), 16)
-    low = value & (1 << 62) - 1
-    return (low >> 58) << 12 | value >> 64 & 0xFFF, low & (1 << 58) - 1
-
-
-def plain(value: object) -> str:
-    """Return a value as JSON, for people."""
-    return json.dumps(value, default=str)

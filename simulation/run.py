@@ -6,6 +6,7 @@ import gc
 import hashlib
 import logging
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from random import Random
@@ -23,6 +24,8 @@ from simulation.world import World
 _CALM_S_MAX = 90.0
 """Virtual seconds within which everything is answered, and after the last fault available and at rest."""
 _SETTLING_S = 6.0
+_UNSEEN_S_MAX = 5.0
+"""Virtual seconds within which somebody looks at a task's error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,7 @@ class Result:
     """Callbacks that ran."""
     virtual_s: float
     digest: str
-    """Of every ledger, who wrote it, and every answer's count: the same for the same plan and code."""
+    """Of every ledger and every answer: the same for the same plan and code."""
 
 
 def run(plan: Plan) -> Result:
@@ -105,12 +108,17 @@ class _Scene:
                 task.result()
             self._trouble.end()
             await self._rest()
+            self._look(unseen_s=0.0)
             self.referee.judge_end()
         finally:
             self._look()
 
-    def _look(self) -> None:
-        """Raise what the referee has found, or what a host found in itself."""
+    def _look(self, unseen_s: float = _UNSEEN_S_MAX) -> None:
+        """Raise what the referee has found, what a host found in itself, or an error that nobody took."""
+        for fault in self._loop.errors(unseen_s):
+            self.referee.blame("liveness", f"an error that nobody took: {fault!r} {_where(fault)}")
+        for host in self._world.hosts:
+            self.referee.examine(host)
         if self._world.broken:
             self.referee.blame("liveness", f"a host broke: {self._world.broken[0]}")
         if self.referee.violation is not None:
@@ -178,6 +186,7 @@ class _Scene:
         for tables in self._world.storage.database.partitions:
             for entry in tables.ledger:
                 digest.update(repr(tuple(entry)).encode())
+        digest.update(referee.digest.digest())
         counts = (referee.answers, referee.refusals, referee.unknown, self._loop.steps, self._loop.time())
         digest.update(repr((counts, str(violation))).encode())
         return Result(
@@ -193,6 +202,12 @@ class _Scene:
             self._loop.time(),
             digest.hexdigest(),
         )
+
+
+def _where(fault: BaseException) -> str:
+    """Say where an error came from."""
+    frames = traceback.extract_tb(fault.__traceback__)
+    return f"in {frames[-1].name}, line {frames[-1].lineno}" if frames else ""
 
 
 @contextlib.contextmanager

@@ -74,6 +74,8 @@ class World:
         """By how much any clock ever was ahead: a partition's time does not go back with it."""
         self.broken: list[str] = []
         """Hosts whose memory did not follow: none must."""
+        self.on_kill: Callable[[SimulatedHost], None] = lambda _: None
+        """Told of a host right before its process ends."""
         self._places = hosts
         self._counted = 0
 
@@ -158,6 +160,7 @@ class World:
         """End a host's process."""
         if host in self.hosts:
             self.hosts.remove(host)
+            self.on_kill(host)
         self.loop.kill(host.process)
 
     def kill_gateway(self, place: int) -> None:

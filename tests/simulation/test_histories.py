@@ -8,10 +8,15 @@ from typing import Any
 
 import pytest
 
+from engine.entries import Entry
+from simulation.clients import Call
+from simulation.loop import SimulatedLoop
 from simulation.mutants import MUTANTS
-from simulation.plan import plan
+from simulation.plan import Operation, plan
+from simulation.referee import Referee
 from simulation.run import run
 from simulation.shrink import shrink
+from simulation.world import World
 
 FOUND = (20, 25, 46, 62, 70, 1060, 1177, 1505)
 """Seeds that once found a bug. The code has changed since, and what they lead to as well."""
@@ -58,12 +63,40 @@ def test_another_process_plays_the_same_history() -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["answers leave before", "keys are not recovered", "picked units", "cursor"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "answers leave before",
+        "keys are not recovered",
+        "picked units",
+        "cursor",
+        "one unit more",
+        "stocks are not found",
+        "holds are refused",
+        "forgets a stock",
+        "without its last bin",
+        "left alone",
+        "old states",
+    ],
+)
 def test_a_seeded_bug_is_found(name: str) -> None:
     (mutant,) = [mutant for mutant in MUTANTS if name in mutant.name]
     with mutant.patch():
         assert any(run(plan(seed)).violation for seed in range(1, 13))
     assert run(plan(1, 200)).violation is None
+
+
+def test_what_nothing_came_of_must_not_come_later() -> None:
+    world = World(SimulatedLoop(), 1, 1, 1)
+    referee = Referee(world)
+    call = Call(Operation(0, "receive", (1,)), "key", 0, ("SKU-1",), "A-1", is_command=True)
+    referee.nothing_happened(call)
+    referee.given_up(call)
+    assert referee.violation is None
+    row = [None] * len(Entry._fields)
+    world.storage.database.keys["key"] = Entry(*row)._replace(kind="stock_received")
+    referee.judge_end()
+    assert "told that nothing happened, but it did" in str(referee.violation)
 
 
 def test_a_failing_history_is_cut_down() -> None:

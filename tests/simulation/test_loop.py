@@ -78,6 +78,28 @@ def test_a_paused_process_goes_on_where_it_was_and_its_timers_are_late() -> None
     assert at_s == [1, 10, 11]
 
 
+def test_an_error_that_nobody_looks_at_is_told_unless_its_process_was_killed() -> None:
+    async def fail(what: str, after_s: float) -> None:
+        await asyncio.sleep(after_s)
+        raise ValueError(what)
+
+    async def play(loop: SimulatedLoop) -> None:
+        killed = Process("killed")
+        tasks = [loop.spawn(Process("one"), fail("unseen", 1)), loop.spawn(killed, fail("killed", 1))]
+        seen = loop.spawn(None, fail("seen", 1))
+        with pytest.raises(ValueError, match="seen"):
+            await seen
+        loop.kill(killed)
+        assert all(task.done() for task in tasks)
+        assert loop.errors(5.0) == []  # Somebody may still look.
+        await asyncio.sleep(5)
+        assert [str(fault) for fault in loop.errors(5.0)] == ["unseen"]
+        assert loop.errors(0.0) == []
+        assert not any(task in (*tasks, seen) for _, task in loop._tasks)
+
+    simulated(play)
+
+
 class Greeter(asyncio.Protocol):
     """Says welcome and leaves."""
 
