@@ -60,6 +60,8 @@ class HandingOver:
         self._peers = peers
         self._turn = asyncio.Lock()
         self._committed = asyncio.Event()
+        self._flushed = asyncio.Event()
+        self._flushed.set()
         self.leaving: dict[int, OwnedPartition] = {}
         """Partitions that are paused: owned, and about to be another's."""
         host.on_committed.append(self._note)
@@ -76,9 +78,7 @@ class HandingOver:
             ours = {n: o for n, o in self._owned(partitions).items() if o.is_ready}
             if not ours:
                 return HandedOver(0, 0.0)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_SNAPSHOT_S_MAX):
-                    await self._snapshotter.flush(frozenset(ours))
+            await self._written(frozenset(ours))
             started = self._host.stopwatch()
             self.leaving = {n: o for n, o in ours.items() if self._host.owned.get(n) is o and o.is_ready}
             for owned in self.leaving.values():
@@ -96,6 +96,22 @@ class HandingOver:
     def _owned(self, partitions: list[int]) -> dict[int, OwnedPartition]:
         owned = self._host.owned
         return {number: owned[number] for number in partitions if number in owned}
+
+    async def _written(self, partitions: frozenset[int]) -> None:
+        """Have snapshots written, and wait for that for a while; one that is late goes on behind the move.
+
+        A flush is never cancelled: what is dirty is in its hands, and it alone knows how far it has come.
+        """
+        if self._flushed.is_set():  # Else the flush of a hand-over before has not ended yet.
+            self._flushed.clear()
+            self._host.spawn(self._flush(partitions))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_SNAPSHOT_S_MAX):
+                await self._flushed.wait()
+
+    async def _flush(self, partitions: frozenset[int]) -> None:
+        await self._snapshotter.flush(partitions)
+        self._flushed.set()
 
     async def _drained(self) -> None:
         """Wait until all that was decided in the leaving partitions is durable. Raises Unavailable."""

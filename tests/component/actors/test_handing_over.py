@@ -10,6 +10,7 @@ from actors.queries import ReadStock
 from actors.running_host import RunningHost
 from engine.commands import ReserveLine
 from persistence.ports import Placement
+from tests.component.actors.auditing import audit, fill
 from tests.component.actors.traffic import traffic
 from tests.component.actors.world import World, number_of, skus_in, until, view_of, world
 
@@ -125,6 +126,33 @@ async def test_commits_that_do_not_end_end_the_hand_over_and_nothing_is_lost(
             view_of(outcome)
         assert await w.stock("TEA") == (10, 5)
         assert await _owner(w, "TEA") == "first"
+
+
+async def test_a_snapshot_that_comes_too_late_for_a_hand_over_is_written_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("actors.handing_over._SNAPSHOT_S_MAX", 0.05)
+    async with world() as w:
+        await fill(w)
+        first, second = w.hosts[0], await _empty_host(w, "second")
+
+        async def refuse(*_: object) -> None:
+            raise Unavailable("no")
+
+        monkeypatch.setattr(second.host.snapshots, "claim", refuse)
+        with w.snapshots[0].save_gate.held():
+            for _ in range(2):  # The second finds the flush of the first.
+                with pytest.raises(Unavailable):
+                    await first.handing_over.hand_over([number_of("TEA"), number_of("JAM")], second.address)
+            assert w.snapshots[0].save_gate.waiting == 1
+        view_of(await w.reserve("TEA", 1))
+        await first.snapshotter.flush()
+        assert w.database.partitions[number_of("TEA")].snapshot_seq == len(
+            w.database.partitions[number_of("TEA")].ledger
+        )
+        compared, drift = await audit(w)
+        assert compared >= 2
+        assert drift == 0
 
 
 async def test_partitions_of_others_are_left_out() -> None:
