@@ -45,8 +45,10 @@ class Peers(Protocol):
 class HandedOver(NamedTuple):
     """What became of a hand-over."""
 
-    partitions: int
-    """How many have moved."""
+    moved: list[int]
+    """Partitions that the other host has now."""
+    refused: list[int]
+    """Those whose ledger is refused here: nobody serves them, and they stay as they are."""
     pause_ms: float
     """From the last decision here until the other host is ready."""
 
@@ -72,12 +74,13 @@ class HandingOver:
     async def hand_over(self, partitions: list[int], address: str) -> HandedOver:
         """Have the host at `address` take partitions that are ours; others are left out.
 
-        Raises Unavailable: some may have moved, and the rest is served here again.
+        What has not moved is served here again. Raises Unavailable when nothing has.
         """
         async with self._turn:
+            refused = sorted(self._host.refused.keys() & set(partitions))
             ours = {n: o for n, o in self._owned(partitions).items() if o.is_ready}
             if not ours:
-                return HandedOver(0, 0.0)
+                return HandedOver([], refused, 0.0)
             await self._written(frozenset(ours))
             started = self._host.stopwatch()
             self.leaving = {n: o for n, o in ours.items() if self._host.owned.get(n) is o and o.is_ready}
@@ -91,7 +94,7 @@ class HandingOver:
                 pause_ms = (self._host.stopwatch() - started) * 1000
                 self._end(gone)
             _log.info("partitions_handed_over", to=address, partitions=len(gone), pause_ms=round(pause_ms, 1))
-            return HandedOver(len(gone), pause_ms)
+            return HandedOver(sorted(gone), refused, pause_ms)
 
     def _owned(self, partitions: list[int]) -> dict[int, OwnedPartition]:
         owned = self._host.owned

@@ -12,7 +12,7 @@ import structlog
 
 from actors.lane_client import Lane
 from actors.outcomes import Unavailable
-from actors.places import HostProcess, Move, Place, first_places
+from actors.places import HostProcess, Move, Moved, Place, first_places
 
 __all__ = ["Control", "HostProcess", "Launcher", "Place", "Supervisor"]
 
@@ -150,8 +150,8 @@ class Supervisor:
             self._changed(self.processes())
             await self._launcher.stop(process)
 
-    async def move(self, move: Move) -> float:
-        """Move partitions between places that are served; return for how many ms their requests waited.
+    async def move(self, move: Move) -> Moved:
+        """Move partitions between places that are served; each belongs to the place of its host afterwards.
 
         Raises Unavailable: then they are where they were, or are given back to there.
         """
@@ -163,13 +163,12 @@ class Supervisor:
         try:
             answer = await self._control(source.address, "hand_over", fields, _HAND_OVER_TIMEOUT_S)
             handed = cast("dict[str, Any]", answer)
-            if handed["partitions"] != len(move.partitions):
-                raise Unavailable(f"{handed['partitions']} of {len(move.partitions)} partitions have moved")
-            move.source.partitions.difference_update(move.partitions)
-            move.target.partitions.update(move.partitions)
+            moved = Moved(handed["moved"], handed["refused"], float(handed["pause_ms"]))
+            move.source.partitions.difference_update(moved.partitions)
+            move.target.partitions.update(moved.partitions)
         finally:
             self._moving.difference_update(move.partitions)
-        return float(handed["pause_ms"])
+        return moved
 
     # Keeping places
 

@@ -36,7 +36,7 @@ async def test_partitions_move_to_another_host_and_back_under_load_and_nothing_f
         async with traffic(w, _SKUS) as t:
             for source, target in ((first, second), (second, first), (first, second)):
                 handed = await source.handing_over.hand_over(numbers, target.address)
-                assert handed.partitions == len(numbers)
+                assert handed.moved == numbers
                 assert set(numbers) <= target.host.owned.keys()
                 assert not source.host.owned.keys() & set(numbers)
                 await t.more(100)
@@ -59,7 +59,7 @@ async def test_what_is_not_handed_over_is_served_all_the_time() -> None:
         assert ready == len(w.hosts[0].host.owned)  # A hand-over does not make a server unready.
         w.snapshots[1].recover_gate.release()
         view_of(await waiting)
-        assert (await moving).partitions == 1
+        assert (await moving).moved == [number_of(goes)]
         assert await _owner(w, goes) == "second"
         assert await _owner(w, stays) == "first"
 
@@ -104,7 +104,7 @@ async def test_a_host_that_claimed_without_telling_has_the_partitions(
         w.snapshots[1].recover_gate.hold()
         async with traffic(w, _SKUS):
             handed = await w.hosts[0].handing_over.hand_over([number_of(_SKUS[0])], second.address)
-            assert handed.partitions == 1
+            assert handed.moved == [number_of(_SKUS[0])]
             w.snapshots[1].recover_gate.release()
         assert await _owner(w, _SKUS[0]) == "second"
 
@@ -158,7 +158,7 @@ async def test_a_snapshot_that_comes_too_late_for_a_hand_over_is_written_all_the
 async def test_partitions_of_others_are_left_out() -> None:
     async with world() as w:
         second = await _empty_host(w, "second")
-        assert await second.handing_over.hand_over([1, 2], w.hosts[0].address) == HandedOver(0, 0.0)
+        assert await second.handing_over.hand_over([1, 2], w.hosts[0].address) == HandedOver([], [], 0.0)
 
 
 async def test_lines_of_several_skus_are_reserved_together_while_their_partitions_move() -> None:
