@@ -276,19 +276,19 @@ class LaneGateway:
     # Control
 
     async def control(self, address: str, name: str, fields: Any, timeout_s: float = 30.0) -> Any:  # noqa: ANN401
-        """Ask a host about itself. Raises Unavailable."""
-        lane = await self._lanes.to(address)
-        if lane is None:
-            message = f"no lane to {address}"
-            raise Unavailable(message)
+        """Ask a host about itself; `timeout_s` is for the way there too. Raises Unavailable."""
         pending = Pending(self._next_id, -1, name, None, fields)
         self._next_id += 1
         pending.future = self._loop.create_future()
-        pending.lane = lane
-        self._controls[pending.id] = pending
-        lane.send(pending.id, -1, name, None, fields)
         try:
             async with asyncio.timeout(timeout_s):
+                lane = await self._lanes.to(address)
+                if lane is None:
+                    message = f"no lane to {address}"
+                    raise Unavailable(message)
+                pending.lane = lane
+                self._controls[pending.id] = pending
+                lane.send(pending.id, -1, name, None, fields)
                 return await pending.future
         except TimeoutError as fault:
             message = f"{address} did not answer {name!r} within {timeout_s:g} s"

@@ -30,8 +30,8 @@ _log = structlog.get_logger()
 _SNAPSHOT_S_MAX = 10.0
 """How long the snapshot before the pause may take; a longer tail only makes the pause longer."""
 _DRAIN_S_MAX = 2.0
-_TAKE_S_MAX = 8.0
-"""With the drain less than a caller waits for its answer."""
+_TAKE_S_MAX = 5.0
+"""The way there included. With the drain it is less than the 10 s that a caller waits for its answer."""
 _LOOK_S = 0.05
 
 

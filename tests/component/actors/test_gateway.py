@@ -118,6 +118,17 @@ async def test_an_address_that_hangs_holds_up_no_other() -> None:
         silent.close()
 
 
+async def test_a_question_to_a_host_that_does_not_welcome_ends_in_its_time() -> None:
+    async with world() as w:
+        silent = await asyncio.start_server(lambda _r, _w: None, "127.0.0.1", 0)
+        address = f"127.0.0.1:{silent.sockets[0].getsockname()[1]}"
+        async with asyncio.timeout(1):  # A lane may take 2 s to open.
+            with pytest.raises(Unavailable):
+                await w.gateway.control(address, "take", [], 0.1)
+        assert not w.gateway._controls
+        silent.close()
+
+
 async def test_a_command_that_was_sent_and_not_answered_is_unknown_and_a_read_is_not() -> None:
     async with world() as w:
         w.gateway._timeout_s = 0.15

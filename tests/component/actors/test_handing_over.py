@@ -1,9 +1,12 @@
 """Partitions handed from one host to another on purpose, under load: nobody sees an error."""
 
 import asyncio
+import inspect
 
 import pytest
 
+from actors import handing_over
+from actors.gateway import LaneGateway
 from actors.handing_over import HandedOver
 from actors.outcomes import Unavailable
 from actors.queries import ReadStock
@@ -153,6 +156,11 @@ async def test_a_snapshot_that_comes_too_late_for_a_hand_over_is_written_all_the
         compared, drift = await audit(w)
         assert compared >= 2
         assert drift == 0
+
+
+def test_a_pause_is_shorter_than_a_callers_patience() -> None:
+    patience_s = inspect.signature(LaneGateway).parameters["timeout_s"].default
+    assert patience_s - 2 >= handing_over._DRAIN_S_MAX + handing_over._TAKE_S_MAX
 
 
 async def test_partitions_of_others_are_left_out() -> None:
