@@ -29,6 +29,10 @@ _log = structlog.get_logger()
 _RETRY_S = 0.03
 _DIRECTORY_S_MAX = 5.0
 _OVERLOADED_RETRY_MS = 100
+_OF_ITS_OWNER = frozenset(Status) - {Status.ANSWERED, Status.REPLAYED}
+"""What only the host that a request waits for can say. An answer is as good from where it was sent before: it
+leaves there when it is durable, that to a read when the ledger has confirmed who is the owner. That it was
+refused there, or that nothing happened, says little: it may happen where it was sent since."""
 _OVERDUE_S = 1.0
 """An answer that takes longer makes the gateway look whether the partition has a new owner."""
 
@@ -106,14 +110,14 @@ class LaneGateway:
 
     # Receiving
 
-    def _receive(self, request_id: int, status: int, answer: msgspec.Raw) -> None:
+    def _receive(self, lane: Lane, request_id: int, status: int, answer: msgspec.Raw) -> None:
         pending = self._pending.get(request_id)
         if pending is None:
             self._receive_control(request_id, status, answer)
             return
+        if pending.lane is not lane and status in _OF_ITS_OWNER:
+            return
         if status == Status.MOVED:
-            if pending.lane is None:
-                return  # It waits for its owner already: this is from where it was before.
             if self._routes.get(pending.partition) is pending.lane:
                 del self._routes[pending.partition]
                 self._refuted[pending.partition] = self._placed[pending.partition]
@@ -276,19 +280,19 @@ class LaneGateway:
     # Control
 
     async def control(self, address: str, name: str, fields: Any, timeout_s: float = 30.0) -> Any:  # noqa: ANN401
-        """Ask a host about itself. Raises Unavailable."""
-        lane = await self._lanes.to(address)
-        if lane is None:
-            message = f"no lane to {address}"
-            raise Unavailable(message)
+        """Ask a host about itself; `timeout_s` is for the way there too. Raises Unavailable."""
         pending = Pending(self._next_id, -1, name, None, fields)
         self._next_id += 1
         pending.future = self._loop.create_future()
-        pending.lane = lane
-        self._controls[pending.id] = pending
-        lane.send(pending.id, -1, name, None, fields)
         try:
             async with asyncio.timeout(timeout_s):
+                lane = await self._lanes.to(address)
+                if lane is None:
+                    message = f"no lane to {address}"
+                    raise Unavailable(message)
+                pending.lane = lane
+                self._controls[pending.id] = pending
+                lane.send(pending.id, -1, name, None, fields)
                 return await pending.future
         except TimeoutError as fault:
             message = f"{address} did not answer {name!r} within {timeout_s:g} s"

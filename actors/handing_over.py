@@ -30,8 +30,8 @@ _log = structlog.get_logger()
 _SNAPSHOT_S_MAX = 10.0
 """How long the snapshot before the pause may take; a longer tail only makes the pause longer."""
 _DRAIN_S_MAX = 2.0
-_TAKE_S_MAX = 8.0
-"""With the drain less than a caller waits for its answer."""
+_TAKE_S_MAX = 5.0
+"""The way there included. With the drain it is less than the 10 s that a caller waits for its answer."""
 _LOOK_S = 0.05
 
 
@@ -45,8 +45,10 @@ class Peers(Protocol):
 class HandedOver(NamedTuple):
     """What became of a hand-over."""
 
-    partitions: int
-    """How many have moved."""
+    moved: list[int]
+    """Partitions that the other host has now."""
+    refused: list[int]
+    """Those whose ledger is refused here: nobody serves them, and they stay as they are."""
     pause_ms: float
     """From the last decision here until the other host is ready."""
 
@@ -60,6 +62,8 @@ class HandingOver:
         self._peers = peers
         self._turn = asyncio.Lock()
         self._committed = asyncio.Event()
+        self._flushed = asyncio.Event()
+        self._flushed.set()
         self.leaving: dict[int, OwnedPartition] = {}
         """Partitions that are paused: owned, and about to be another's."""
         host.on_committed.append(self._note)
@@ -70,15 +74,14 @@ class HandingOver:
     async def hand_over(self, partitions: list[int], address: str) -> HandedOver:
         """Have the host at `address` take partitions that are ours; others are left out.
 
-        Raises Unavailable: some may have moved, and the rest is served here again.
+        What has not moved is served here again. Raises Unavailable when nothing has.
         """
         async with self._turn:
+            refused = sorted(self._host.refused.keys() & set(partitions))
             ours = {n: o for n, o in self._owned(partitions).items() if o.is_ready}
             if not ours:
-                return HandedOver(0, 0.0)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_SNAPSHOT_S_MAX):
-                    await self._snapshotter.flush(frozenset(ours))
+                return HandedOver([], refused, 0.0)
+            await self._written(frozenset(ours))
             started = self._host.stopwatch()
             self.leaving = {n: o for n, o in ours.items() if self._host.owned.get(n) is o and o.is_ready}
             for owned in self.leaving.values():
@@ -91,11 +94,27 @@ class HandingOver:
                 pause_ms = (self._host.stopwatch() - started) * 1000
                 self._end(gone)
             _log.info("partitions_handed_over", to=address, partitions=len(gone), pause_ms=round(pause_ms, 1))
-            return HandedOver(len(gone), pause_ms)
+            return HandedOver(sorted(gone), refused, pause_ms)
 
     def _owned(self, partitions: list[int]) -> dict[int, OwnedPartition]:
         owned = self._host.owned
         return {number: owned[number] for number in partitions if number in owned}
+
+    async def _written(self, partitions: frozenset[int]) -> None:
+        """Have snapshots written, and wait for that for a while; one that is late goes on behind the move.
+
+        A flush is never cancelled: what is dirty is in its hands, and it alone knows how far it has come.
+        """
+        if self._flushed.is_set():  # Else the flush of a hand-over before has not ended yet.
+            self._flushed.clear()
+            self._host.spawn(self._flush(partitions))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_SNAPSHOT_S_MAX):
+                await self._flushed.wait()
+
+    async def _flush(self, partitions: frozenset[int]) -> None:
+        await self._snapshotter.flush(partitions)
+        self._flushed.set()
 
     async def _drained(self) -> None:
         """Wait until all that was decided in the leaving partitions is durable. Raises Unavailable."""

@@ -23,8 +23,11 @@ _log = structlog.get_logger()
 CONNECT_TIMEOUT_S = 2.0
 _FRAME_REQUESTS = 1_000
 
-Receive = Callable[[int, int, msgspec.Raw], None]
-"""Takes (request id, status, answer). Raises one of UNREADABLE, or Nonsense, and has taken nothing then."""
+Receive = Callable[["Lane", int, int, msgspec.Raw], None]
+"""Takes (lane that speaks, request id, status, answer).
+
+Raises one of UNREADABLE, or Nonsense, and has taken nothing then.
+"""
 
 Lost = Callable[["Lane"], None]
 """Takes a lane that broke, or was closed, after it had been open."""
@@ -92,7 +95,7 @@ class Lane(asyncio.Protocol):
             for payload in self._reader.feed(data):
                 if self.is_open or self._welcome.done():
                     for request_id, status, answer in decode_replies(payload):
-                        self._receive(request_id, status, answer)
+                        self._receive(self, request_id, status, answer)
                 else:
                     word, _, text = msgspec.msgpack.decode(payload, type=tuple[str, int, str])
                     if word == "welcome":

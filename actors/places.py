@@ -34,6 +34,17 @@ class Move(NamedTuple):
     target: Place
 
 
+class Moved(NamedTuple):
+    """What became of a move."""
+
+    partitions: list[int]
+    """Those that have moved; the others are where they were."""
+    refused: list[int]
+    """Those whose ledger is refused: they cannot move."""
+    pause_ms: float
+    """How long the requests of those that moved have waited."""
+
+
 def first_places(partitions: int, hosts: int, isolated: Iterable[int] = ()) -> list[Place]:
     """Return the places that a supervisor starts with: shared ones, and one for each isolated partition."""
     alone = sorted(set(isolated))

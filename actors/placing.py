@@ -1,7 +1,8 @@
 """Carries out what an administrator wishes of the places: isolated SKUs, an even spread, more or fewer hosts.
 
 A wish is a state that shall be, not a step: it is stored, and whoever supervises next goes on with it. What
-could not be done now is tried again until it is, or until another wish replaces it.
+could not be done now is tried again until it is, or until another wish replaces it. A partition whose ledger
+is refused is served by nobody and cannot move: it is left out, with the place that it lies in.
 """
 
 import asyncio
@@ -11,7 +12,7 @@ from typing import Protocol
 import structlog
 
 from actors.outcomes import Fault, Unavailable
-from actors.places import HostProcess, Move, Place, crowded, emptying_moves, even_moves
+from actors.places import HostProcess, Move, Moved, Place, crowded, emptying_moves, even_moves
 from engine.partitioning import partition_of
 from persistence.ports import Granted, Wish, Wishes
 
@@ -42,8 +43,8 @@ class Places(Protocol):
     async def close_place(self, place: Place) -> None:
         """Close a place without partitions."""
 
-    async def move(self, move: Move) -> float:
-        """Move partitions; return for how many ms their requests waited. Raises Unavailable."""
+    async def move(self, move: Move) -> Moved:
+        """Move partitions; return which have moved, and which cannot. Raises Unavailable."""
 
 
 class Placing:
@@ -65,6 +66,7 @@ class Placing:
         self._sleep = sleep
         self._moved = 0
         self._pauses_ms: list[float] = []
+        self._refused: set[int] = set()
 
     async def run(self) -> None:
         """Carry wishes out until cancelled."""
@@ -87,12 +89,18 @@ class Placing:
         if wish.number != before.begun:
             self._moved, self._pauses_ms = 0, []
             await self._wishes.grant(before._replace(begun=wish.number))
+        self._refused = set()
         await self._isolate({partition_of(*stock, self._partitions) for stock in wish.isolated})
         if wish.spread > before.number:
             await self._spread(wish.hosts)
         pause_ms = max(self._pauses_ms, default=0.0)
         hosts = len(self._supervisor.places)
-        await self._wishes.grant(Granted(wish.number, wish.number, self._moved, hosts, round(pause_ms, 1)))
+        refused = tuple(sorted(self._refused))
+        if refused:
+            _log.warning("partitions_left_out", number=wish.number, partitions=refused)
+        await self._wishes.grant(
+            Granted(wish.number, wish.number, self._moved, hosts, round(pause_ms, 1), refused)
+        )
         _log.info("wish_granted", number=wish.number, moved=self._moved, pause_ms_max=round(pause_ms, 1))
 
     # What is isolated
@@ -110,6 +118,8 @@ class Placing:
                 target = self._supervisor.add_place(is_dedicated=True)
                 await self._served(target)
                 await self._move([partition], source, target)
+                if not target.partitions:
+                    await self._supervisor.close_place(target)
 
     # An even spread
 
@@ -119,26 +129,31 @@ class Placing:
         wanted = min(hosts or max(self._hosts, len(nodes)), self._partitions)
         while len(self._shared()) < wanted:
             self._supervisor.add_place()
-        while len(surplus := self._shared()) > wanted:
-            place = surplus[-1]
-            await self._empty(place, surplus[:-1])
-            await self._supervisor.close_place(place)
-        for place in self._shared():
+        for place in reversed(self._shared()[wanted:]):
+            await self._empty(place, self._shared()[:wanted])
+            if not place.partitions:
+                await self._supervisor.close_place(place)
+        shared = self._shared()[:wanted]
+        for place in shared:
             await self._served(place)
-        for partitions, source, target in even_moves(self._shared()):
+        for partitions, source, target in even_moves(shared):
             await self._move(partitions, source, target)
         while (found := crowded(self._supervisor.places, nodes)) is not None:
-            await self._relocate(*found)
+            if not await self._relocate(*found):
+                break
 
-    async def _relocate(self, place: Place, node: str) -> None:
-        """Have a place served by a host on another node."""
+    async def _relocate(self, place: Place, node: str) -> bool:
+        """Have a place served by a host on another node; return whether nothing was left where it was."""
         process = await self._supervisor.launch_on(node)
         if process.node != node:
             raise Unavailable(f"node {node} takes no host")
         fresh = self._supervisor.add_place(is_dedicated=place.is_dedicated, process=process)
         await self._served(fresh)
         await self._move(sorted(place.partitions), place, fresh)
-        await self._supervisor.close_place(place)
+        for one in (place, fresh):
+            if not one.partitions:
+                await self._supervisor.close_place(one)
+        return not place.partitions
 
     # Moves
 
@@ -148,10 +163,15 @@ class Placing:
             await self._move(partitions, source, target)
 
     async def _move(self, partitions: list[int], source: Place, target: Place) -> None:
+        """Move what can be moved. Raises Unavailable when something else has stayed: try it again."""
         for start in range(0, len(partitions), _GROUP):
             group = partitions[start : start + _GROUP]
-            self._pauses_ms.append(await self._supervisor.move(Move(group, source, target)))
-            self._moved += len(group)
+            moved = await self._supervisor.move(Move(group, source, target))
+            self._pauses_ms.append(moved.pause_ms)
+            self._moved += len(moved.partitions)
+            self._refused.update(moved.refused)
+            if stayed := set(group) - {*moved.partitions, *moved.refused}:
+                raise Unavailable(f"{len(stayed)} of {len(group)} partitions have not moved yet")
 
     async def _served(self, place: Place) -> None:
         """Wait until a place has its host. Raises Unavailable."""

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-import structlog
 
 from actors.auditor import Auditor
 from actors.clockwork import Clockwork
@@ -18,8 +17,6 @@ from actors.host import Host
 from actors.lane_server import Control, LaneServer
 from actors.snapshotter import Snapshotter
 from persistence.ports import Cursors, Directory, Streams
-
-_log = structlog.get_logger()
 
 _ANSWER_S_MAX = 5.0
 """How long a host that stops waits for requests that wait for storage."""

@@ -70,7 +70,7 @@ class Snapshotter:
     async def flush(self, only: frozenset[int] | None = None) -> None:
         """Write everything that is dirty now, or only that of some partitions. Returns when it is written.
 
-        One flush runs at a time.
+        One flush runs at a time. Who cancels one loses what was dirty: only a host that ends may.
         """
         async with self._turn:
             wanted = deque(

@@ -6,13 +6,14 @@ own. A standby host is kept started and empty, so that a dead one is replaced wi
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any, Protocol, cast
 
 import structlog
 
-from actors.lane_client import Lane
 from actors.outcomes import Unavailable
-from actors.places import HostProcess, Move, Place, first_places
+from actors.places import HostProcess, Move, Moved, Place, first_places
+from actors.watching import Control, HostGone, Watch, owned_by, watching
 
 __all__ = ["Control", "HostProcess", "Launcher", "Place", "Supervisor"]
 
@@ -43,10 +44,6 @@ class Launcher(Protocol):
 
     async def stop(self, process: HostProcess) -> None:
         """Let a host finish what it promised, and end its process."""
-
-
-Control = Callable[[str, str, object, float], Awaitable[object]]
-"""(address, name, fields, timeout_s) -> answer; raises Unavailable. `LaneGateway.control`."""
 
 
 class Supervisor:
@@ -150,8 +147,8 @@ class Supervisor:
             self._changed(self.processes())
             await self._launcher.stop(process)
 
-    async def move(self, move: Move) -> float:
-        """Move partitions between places that are served; return for how many ms their requests waited.
+    async def move(self, move: Move) -> Moved:
+        """Move partitions between places that are served; each belongs to the place of its host afterwards.
 
         Raises Unavailable: then they are where they were, or are given back to there.
         """
@@ -163,13 +160,12 @@ class Supervisor:
         try:
             answer = await self._control(source.address, "hand_over", fields, _HAND_OVER_TIMEOUT_S)
             handed = cast("dict[str, Any]", answer)
-            if handed["partitions"] != len(move.partitions):
-                raise Unavailable(f"{handed['partitions']} of {len(move.partitions)} partitions have moved")
-            move.source.partitions.difference_update(move.partitions)
-            move.target.partitions.update(move.partitions)
+            moved = Moved(handed["moved"], handed["refused"], float(handed["pause_ms"]))
+            move.source.partitions.difference_update(moved.partitions)
+            move.target.partitions.update(moved.partitions)
         finally:
             self._moving.difference_update(move.partitions)
-        return float(handed["pause_ms"])
+        return moved
 
     # Keeping places
 
@@ -207,17 +203,19 @@ class Supervisor:
         Raises Unavailable when the host is dead.
         """
         retry_s = _RETRY_S
-        while True:
-            try:
-                await self._control(process.address, "take", sorted(place.partitions), _TAKE_TIMEOUT_S)
-            except Unavailable as fault:
-                if not await self._answers(process):
+        async with self._watching(process) as watch:
+            while True:
+                try:
+                    await watch.ask("take", sorted(place.partitions), _TAKE_TIMEOUT_S)
+                except HostGone:
                     raise
-                _log.warning("place_waits", place=place.number, host=process.name, fault=str(fault))
-                await self._sleep(retry_s)
-                retry_s = min(retry_s * 2, _RETRY_S_MAX)
-            else:
-                return
+                except Unavailable as fault:
+                    await watch.owned()
+                    _log.warning("place_waits", place=place.number, host=process.name, fault=str(fault))
+                    await self._sleep(retry_s)
+                    retry_s = min(retry_s * 2, _RETRY_S_MAX)
+                else:
+                    return
 
     async def _next_process(self) -> HostProcess:
         """Return a host that is ready, or else the first that will be: one may be on its way as a standby."""
@@ -280,41 +278,33 @@ class Supervisor:
             await self._sleep(_SPARE_PING_S)
 
     async def _answers(self, process: HostProcess) -> bool:
-        return await self._owned_by(process) is not None
+        return await owned_by(process.address, self._control, _SUSPECT_S) is not None
 
-    async def _owned_by(self, process: HostProcess) -> set[int] | None:
-        """Return the partitions that a host has taken; None when it does not answer."""
-        try:
-            return set(cast("list[int]", await self._control(process.address, "ping", None, _SUSPECT_S)))
-        except Unavailable:
-            return None
+    async def _take_missing(self, watch: Watch, place: Place, host: str, missing: set[int]) -> None:
+        """Give a host back what it lost of its place's partitions. The next ping tells if it has them.
 
-    async def _take_missing(self, process: HostProcess, place: Place, missing: set[int]) -> None:
-        """Give a host back what it lost of its place's partitions. The next ping tells if it has them."""
-        _log.warning("place_incomplete", place=place.number, host=process.name, missing=len(missing))
+        Raises HostGone.
+        """
+        _log.warning("place_incomplete", place=place.number, host=host, missing=len(missing))
         try:
-            await self._control(process.address, "take", sorted(missing), _TAKE_TIMEOUT_S)
+            await watch.ask("take", sorted(missing), _TAKE_TIMEOUT_S)
+        except HostGone:
+            raise
         except Unavailable as fault:
-            _log.warning("place_waits", place=place.number, host=process.name, fault=str(fault))
+            _log.warning("place_waits", place=place.number, host=host, fault=str(fault))
+
+    def _watching(self, process: HostProcess) -> AbstractAsyncContextManager[Watch]:
+        return watching(process.address, self._token, self._control, ping_s=_PING_S, suspect_s=_SUSPECT_S)
 
     async def _watch(self, process: HostProcess, place: Place) -> None:
-        """Return when a host is dead or does not answer. One that lost partitions takes them back."""
-        broken = asyncio.Event()
-        lane = await Lane.connect(process.address, self._token, lambda *_: None, lambda _: broken.set())
-        try:
-            while not broken.is_set():
-                ping = asyncio.ensure_future(self._owned_by(process))
-                cut = asyncio.ensure_future(broken.wait())
-                await asyncio.wait([ping, cut], return_when=asyncio.FIRST_COMPLETED)
-                cut.cancel()
-                if broken.is_set() or (owned := await ping) is None:
-                    return
-                if missing := place.partitions - self._moving - owned:
-                    await self._take_missing(process, place, missing)
-                try:
-                    async with asyncio.timeout(_PING_S):
-                        await broken.wait()
-                except TimeoutError:
-                    continue
-        finally:
-            lane.close()
+        """Return when a host is dead or does not answer. One that lost partitions takes them back.
+
+        Raises Unavailable when it cannot be watched.
+        """
+        async with self._watching(process) as watch:
+            with suppress(HostGone):
+                while True:
+                    owned = await watch.owned()
+                    if missing := place.partitions - self._moving - owned:
+                        await self._take_missing(watch, place, process.name, missing)
+                    await watch.pause()

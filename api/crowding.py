@@ -22,6 +22,8 @@ _TAKEN_MAX = 8_192
 _RETRY_MS = 1_000
 _HEAD_BYTES_MAX = 8_192
 _KNOWN_MAX = 256
+_UNREAD_BYTES_MAX = 64 * 1024
+"""Of refusals that a caller does not read, some 150 of them."""
 _HEAD_END = b"\r\n\r\n"
 _LINE = re.compile(rb"(?:POST|GET) (/v1/(?!status)[!-~]*) HTTP/1\.1\r\n")
 _LENGTH = re.compile(rb"\r\ncontent-length *: *([^\r]*)", re.IGNORECASE)
@@ -138,9 +140,17 @@ class CrowdedProtocol(BoundedProtocol):
         if is_at_rest and not self.crowd.has_room():
             request = whole_request(data)
             if request is not None:
-                self.transport.write(self.crowd.refusal(request))
+                self._refuse(self.crowd.refusal(request))
                 return
         super().data_received(data)
+
+    def _refuse(self, response: bytes) -> None:
+        """Write a refusal. The connection is cut when its caller sends on and on, and reads none of them."""
+        self.transport.write(response)
+        if self.transport.get_write_buffer_size() > _UNREAD_BYTES_MAX:
+            self.transport.abort()
+        else:
+            self.answered_early()
 
     def on_message_begin(self) -> None:
         """A request begins."""

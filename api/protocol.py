@@ -71,6 +71,14 @@ class BoundedProtocol(HttpToolsProtocol):
             self._late.cancel()
             self._late = None
 
+    def answered_early(self) -> None:
+        """A request was answered that the parser has not seen: wait for the next as after any answer."""
+        self._stop_waiting()
+        self._unset_keepalive_if_required()
+        self.timeout_keep_alive_task = self.loop.call_later(
+            self.timeout_keep_alive, self.timeout_keep_alive_handler
+        )
+
     def _cut(self) -> None:
         self._late = None
         if not self._is_idle:  # What was asked before is being answered.

@@ -54,6 +54,9 @@ def show(report: dict[str, Any], console: Console) -> None:
         f" requests of a partition waited for at most {report['pause_ms_max']:.0f} ms",
         highlight=False,
     )
+    if report["refused"]:
+        left = ", ".join(str(number) for number in report["refused"])
+        console.print(f"left where they were, because their ledger is refused: {left}", highlight=False)
 
 
 def _granted(settings: Settings, ask: Ask, patience_s: float) -> dict[str, Any]:
@@ -92,4 +95,5 @@ async def _wait(url: str, ask: Ask, patience_s: float) -> dict[str, Any]:
         "moved": granted.moved,
         "hosts": granted.hosts,
         "pause_ms_max": granted.pause_ms_max,
+        "refused": list(granted.refused),
     }

@@ -342,6 +342,8 @@ class Granted(NamedTuple):
     """Hosts that have partitions since."""
     pause_ms_max: float
     """The longest that requests of a partition waited for its move."""
+    refused: tuple[int, ...] = ()
+    """Partitions that had to stay where they were, because their ledger is refused."""
 
 
 class Wishes(Protocol):

@@ -42,4 +42,7 @@ def wish_of(text: str | None) -> Wish:
 
 def granted_of(text: str | None) -> Granted:
     """Return what was stored about wishes that were carried out."""
-    return NOTHING_GRANTED if text is None else Granted(**json.loads(text))
+    if text is None:
+        return NOTHING_GRANTED
+    granted = Granted(**json.loads(text))
+    return granted._replace(refused=tuple(granted.refused))

@@ -35,7 +35,7 @@ class Loyal:
     """Status by request."""
     is_cut: bool = False
 
-    def receive(self, request_id: int, status: int, _: msgspec.Raw) -> None:
+    def receive(self, _lane: Lane, request_id: int, status: int, _: msgspec.Raw) -> None:
         self.replies[request_id] = status
 
     def lost(self, _: Lane) -> None:

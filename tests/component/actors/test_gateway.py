@@ -5,7 +5,9 @@ import asyncio
 import msgspec
 import pytest
 
+from actors.frames import encode
 from actors.gateway import LaneGateway
+from actors.lane_client import Lane
 from actors.outcomes import Answered, OutcomeUnknown, Overloaded, Unavailable
 from actors.queries import ReadStock
 from actors.requests import Status
@@ -115,6 +117,17 @@ async def test_an_address_that_hangs_holds_up_no_other() -> None:
         assert all(
             isinstance(fault, Unavailable) for fault in await asyncio.gather(*hanging, return_exceptions=True)
         )
+        silent.close()
+
+
+async def test_a_question_to_a_host_that_does_not_welcome_ends_in_its_time() -> None:
+    async with world() as w:
+        silent = await asyncio.start_server(lambda _r, _w: None, "127.0.0.1", 0)
+        address = f"127.0.0.1:{silent.sockets[0].getsockname()[1]}"
+        async with asyncio.timeout(1):  # A lane may take 2 s to open.
+            with pytest.raises(Unavailable):
+                await w.gateway.control(address, "take", [], 0.1)
+        assert not w.gateway._controls
         silent.close()
 
 
@@ -241,9 +254,57 @@ async def test_what_a_former_owner_says_of_a_request_that_waits_for_the_next_cha
     async with world() as w:
         await w.receive("TEA", 5)
         number = number_of("TEA")
+        former = await Lane.connect(w.hosts[0].address, TOKEN, lambda *_: None, lambda _: None)
         del w.gateway._routes[number]
         asked = w.gateway.submit(number, ReceiveStock("LON", "TEA", "A", 1), "key")
         (pending,) = w.gateway._waiting[number]
-        w.gateway._receive(pending.id, Status.MOVED, msgspec.Raw(b"\xc0"))
+        w.gateway._receive(former, pending.id, Status.MOVED, msgspec.Raw(b"\xc0"))
         assert w.gateway._waiting[number] == [pending]
         view_of(await asked)
+        former.close()
+
+
+_REFUSED = encode(("insufficient_stock", {}))
+
+
+@pytest.mark.parametrize(
+    "status, answer",
+    [
+        (Status.MOVED, b"\xc0"),
+        (Status.REFUSED, _REFUSED),
+        (Status.REFUSED_AGAIN, _REFUSED),
+        (Status.OVERLOADED, b"\xc0"),
+        (Status.UNAVAILABLE, b"\xc0"),
+        (Status.LEDGER_REFUSED, encode("partition 1, entry 1")),
+    ],
+)
+async def test_what_a_former_owner_says_late_is_not_taken_for_the_word_of_the_next(
+    status: Status, answer: bytes
+) -> None:
+    async with world() as w:
+        await w.receive("TEA", 5)
+        number = number_of("TEA")
+        former = await Lane.connect(w.hosts[0].address, TOKEN, lambda *_: None, lambda _: None)
+        with w.ledgers[0].gate.held():
+            asked = w.gateway.submit(number, RECEIVE, "key")
+            (pending,) = w.gateway._pending.values()
+            route = pending.lane
+            assert route is not None
+            w.gateway._receive(former, pending.id, status, msgspec.Raw(answer))
+            assert w.gateway._routes[number] is pending.lane is route
+            assert number not in w.gateway._refuted
+            assert not asked.done()
+        assert view_of(await asked)["on_hand"] == 6
+        former.close()
+
+
+async def test_an_answer_of_a_former_owner_is_durable_and_is_taken() -> None:
+    async with world() as w:
+        await w.receive("TEA", 5)
+        former = await Lane.connect(w.hosts[0].address, TOKEN, lambda *_: None, lambda _: None)
+        with w.ledgers[0].gate.held():
+            asked = w.gateway.submit(number_of("TEA"), RECEIVE, "key")
+            (pending,) = w.gateway._pending.values()
+            w.gateway._receive(former, pending.id, Status.ANSWERED, msgspec.Raw(encode({"on_hand": 6})))
+            assert view_of(await asked) == {"on_hand": 6}
+        former.close()

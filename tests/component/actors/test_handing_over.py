@@ -1,15 +1,19 @@
 """Partitions handed from one host to another on purpose, under load: nobody sees an error."""
 
 import asyncio
+import inspect
 
 import pytest
 
+from actors import handing_over
+from actors.gateway import LaneGateway
 from actors.handing_over import HandedOver
 from actors.outcomes import Unavailable
 from actors.queries import ReadStock
 from actors.running_host import RunningHost
 from engine.commands import ReserveLine
 from persistence.ports import Placement
+from tests.component.actors.auditing import audit, fill
 from tests.component.actors.traffic import traffic
 from tests.component.actors.world import World, number_of, skus_in, until, view_of, world
 
@@ -35,7 +39,7 @@ async def test_partitions_move_to_another_host_and_back_under_load_and_nothing_f
         async with traffic(w, _SKUS) as t:
             for source, target in ((first, second), (second, first), (first, second)):
                 handed = await source.handing_over.hand_over(numbers, target.address)
-                assert handed.partitions == len(numbers)
+                assert handed.moved == numbers
                 assert set(numbers) <= target.host.owned.keys()
                 assert not source.host.owned.keys() & set(numbers)
                 await t.more(100)
@@ -58,7 +62,7 @@ async def test_what_is_not_handed_over_is_served_all_the_time() -> None:
         assert ready == len(w.hosts[0].host.owned)  # A hand-over does not make a server unready.
         w.snapshots[1].recover_gate.release()
         view_of(await waiting)
-        assert (await moving).partitions == 1
+        assert (await moving).moved == [number_of(goes)]
         assert await _owner(w, goes) == "second"
         assert await _owner(w, stays) == "first"
 
@@ -103,7 +107,7 @@ async def test_a_host_that_claimed_without_telling_has_the_partitions(
         w.snapshots[1].recover_gate.hold()
         async with traffic(w, _SKUS):
             handed = await w.hosts[0].handing_over.hand_over([number_of(_SKUS[0])], second.address)
-            assert handed.partitions == 1
+            assert handed.moved == [number_of(_SKUS[0])]
             w.snapshots[1].recover_gate.release()
         assert await _owner(w, _SKUS[0]) == "second"
 
@@ -127,10 +131,42 @@ async def test_commits_that_do_not_end_end_the_hand_over_and_nothing_is_lost(
         assert await _owner(w, "TEA") == "first"
 
 
+async def test_a_snapshot_that_comes_too_late_for_a_hand_over_is_written_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("actors.handing_over._SNAPSHOT_S_MAX", 0.05)
+    async with world() as w:
+        await fill(w)
+        first, second = w.hosts[0], await _empty_host(w, "second")
+
+        async def refuse(*_: object) -> None:
+            raise Unavailable("no")
+
+        monkeypatch.setattr(second.host.snapshots, "claim", refuse)
+        with w.snapshots[0].save_gate.held():
+            for _ in range(2):  # The second finds the flush of the first.
+                with pytest.raises(Unavailable):
+                    await first.handing_over.hand_over([number_of("TEA"), number_of("JAM")], second.address)
+            assert w.snapshots[0].save_gate.waiting == 1
+        view_of(await w.reserve("TEA", 1))
+        await first.snapshotter.flush()
+        assert w.database.partitions[number_of("TEA")].snapshot_seq == len(
+            w.database.partitions[number_of("TEA")].ledger
+        )
+        compared, drift = await audit(w)
+        assert compared >= 2
+        assert drift == 0
+
+
+def test_a_pause_is_shorter_than_a_callers_patience() -> None:
+    patience_s = inspect.signature(LaneGateway).parameters["timeout_s"].default
+    assert patience_s - 2 >= handing_over._DRAIN_S_MAX + handing_over._TAKE_S_MAX
+
+
 async def test_partitions_of_others_are_left_out() -> None:
     async with world() as w:
         second = await _empty_host(w, "second")
-        assert await second.handing_over.hand_over([1, 2], w.hosts[0].address) == HandedOver(0, 0.0)
+        assert await second.handing_over.hand_over([1, 2], w.hosts[0].address) == HandedOver([], [], 0.0)
 
 
 async def test_lines_of_several_skus_are_reserved_together_while_their_partitions_move() -> None:

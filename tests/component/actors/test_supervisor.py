@@ -1,8 +1,9 @@
 """The supervisor: every place has a host, a dead one is replaced, a standby is ready."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
@@ -52,6 +53,58 @@ async def test_a_host_that_does_not_answer_is_replaced(monkeypatch: pytest.Monke
         await until(lambda: silent.name in s.launcher.killed)
         view_of(await s.world.reserve("TEA", 5))
         assert s.owner("TEA").name != silent.name
+
+
+@pytest.mark.parametrize("loses", [False, True])
+async def test_a_host_that_falls_silent_while_it_takes_partitions_is_replaced(
+    monkeypatch: pytest.MonkeyPatch, *, loses: bool
+) -> None:
+    monkeypatch.setattr("actors.supervisor._SUSPECT_S", 0.1)
+    monkeypatch.setattr("actors.supervisor._PING_S", 0.05)
+    async with supervised(hosts=1, standbys=1) as s:
+        await until(s.has_standby)
+        await s.world.receive("TEA", 5)
+        owner = s.owner("TEA")
+        silent = owner if loses else next(p for p in s.launcher.launched if p is not owner)
+        hangs, controls = asyncio.Event(), silent.running.lanes.controls
+
+        def stopped(_: object) -> Coroutine[Any, Any, Any]:
+            controls["ping"] = lambda _: hangs.wait()
+            return hangs.wait()
+
+        monkeypatch.setitem(controls, "ping", controls["ping"])
+        monkeypatch.setitem(controls, "take", stopped)
+        if loses:
+            owner.running.host.ownership.lose(frozenset({number_of("TEA")}), [])
+        else:
+            await s.launcher.crash(owner)
+        await until(lambda: silent.name in s.launcher.killed)  # Not after the 30 s that taking may last.
+        view_of(await s.world.reserve("TEA", 5))
+        assert s.owner("TEA") not in (owner, silent)
+
+
+async def test_a_host_that_takes_long_and_lives_is_not_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("actors.supervisor._SUSPECT_S", 2.0)
+    monkeypatch.setattr("actors.supervisor._PING_S", 0.01)
+    async with supervised(hosts=1, standbys=1) as s:
+        await until(s.has_standby)
+        await s.world.receive("TEA", 5)
+        spare = next(p for p in s.launcher.launched if p is not s.owner("TEA"))
+        pings, controls = 0, spare.running.lanes.controls
+        ping = controls["ping"]
+
+        def counted(fields: object) -> Coroutine[Any, Any, Any]:
+            nonlocal pings
+            pings += 1
+            return ping(fields)
+
+        monkeypatch.setitem(controls, "ping", counted)
+        with s.world.snapshots[1].recover_gate.held():
+            await s.launcher.crash(s.owner("TEA"))
+            await until(lambda: pings >= 5)
+            assert spare.name not in s.launcher.killed
+        view_of(await s.world.reserve("TEA", 5))
+        assert s.owner("TEA") is spare
 
 
 async def test_a_host_that_lost_partitions_takes_them_back(monkeypatch: pytest.MonkeyPatch) -> None:

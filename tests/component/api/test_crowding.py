@@ -1,13 +1,15 @@
 """Too many requests at once: the rest is refused early, cheaply and in the usual form, and had no effect."""
 
 import asyncio
+import contextlib
 import json
+import socket
 
 import httpx
 import msgspec
 import pytest
 
-from api import crowding
+from api import crowding, protocol
 from api.crowding import Whole, whole_request
 from tests.component.api.test_server import BODY, HEADERS, _served
 from tests.component.api.world import World
@@ -99,6 +101,80 @@ async def test_a_connection_goes_on_after_a_refusal(world: World, monkeypatch: p
         writer.close()
 
 
+async def test_a_caller_that_reads_no_refusals_is_cut_off(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(crowding, "_TAKEN_MAX", 0)
+    async with _served(world) as (server, _, _):
+        crowd, refused = server.config.http_protocol_class.crowd, 0  # type: ignore[union-attr]
+        refusal = crowd.refusal
+
+        def counted(request: Whole) -> bytes:
+            nonlocal refused
+            refused += 1
+            return bytes(refusal(request))
+
+        monkeypatch.setattr(crowd, "refusal", counted)
+        server.servers[0].sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        with socket.socket() as deaf:
+            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            deaf.connect(_address(server))
+            deaf.setblocking(False)
+
+            async def send(times: int) -> None:
+                """Send requests one after the other: several in one piece are not refused early."""
+                for _ in range(times):
+                    before = refused
+                    deaf.send(_request("one", "*/*"))
+                    for _ in range(1000):
+                        await asyncio.sleep(0)
+                        if refused > before:
+                            break
+
+            await send(100)
+            with pytest.raises(ConnectionError):
+                await send(2000)
+        assert 100 <= refused < 1000
+
+
+async def test_a_connection_that_was_only_refused_lives_on_and_what_follows_has_its_time(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.stocked(1000)
+    monkeypatch.setattr(crowding, "_TAKEN_MAX", 0)
+    monkeypatch.setattr(protocol, "HEAD_S_MAX", 0.2)
+    async with _served(world) as (server, _, _):
+        loop = asyncio.get_running_loop()
+        reader, writer = await asyncio.open_connection(*_address(server))
+        began_s = loop.time()
+        while loop.time() - began_s < 0.5:  # Longer than a connection without a request may last.
+            writer.write(_request("one", "*/*"))
+            assert (await _answer(reader))[0] == 429
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.3)  # Nor does it end at rest.
+        writer.write(_request("one", "*/*"))
+        assert (await _answer(reader))[0] == 429
+        writer.write(_request("one", "*/*")[:30])  # A head that never ends.
+        async with asyncio.timeout(5):
+            with contextlib.suppress(ConnectionError):
+                assert await reader.read() == b""
+        writer.close()
+
+
+async def test_a_connection_that_was_refused_ends_at_rest_as_any_other(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(crowding, "_TAKEN_MAX", 0)
+    async with _served(world) as (server, _, _):
+        server.config.timeout_keep_alive = 0
+        reader, writer = await asyncio.open_connection(*_address(server))
+        writer.write(_request("one", "*/*"))
+        assert (await _answer(reader))[0] == 429
+        async with asyncio.timeout(5):  # Less than a connection without a request may last.
+            assert await reader.read() == b""
+        writer.close()
+
+
 def test_long_turns_of_the_loop_make_less_room_and_short_ones_more(world: World) -> None:
     crowd = crowding.Crowd(world.app.edge)
     crowd.adjust(taken=5000, spent_s=1.0)
@@ -108,6 +184,10 @@ def test_long_turns_of_the_loop_make_less_room_and_short_ones_more(world: World)
     for _ in range(100):
         crowd.adjust(taken=10, spent_s=0.05)
     assert crowd.taken_max == 8192
+
+
+def _address(server: object) -> tuple[str, int]:
+    return "127.0.0.1", server.servers[0].sockets[0].getsockname()[1]  # type: ignore[attr-defined]
 
 
 def _request(key: str, accept: str) -> bytes:
