@@ -68,8 +68,8 @@ class Ownership:
         host.owned.update(claimed)
         for head in heads:
             host.refused.pop(head.partition, None)
-            if head.snapshot_seq >= head.seq:
-                self._refuse(claimed[head.partition], _ends_early(head, head.seq))
+            if head.ends_early:
+                self._refuse(claimed[head.partition], _ends_early(head))
         most_keys = min(host.options.recovered_keys, host.options.key_window)
         try:
             recovery = await host.snapshots.recover(partitions, most_keys)
@@ -77,8 +77,9 @@ class Ownership:
             self.lose(frozenset(n for n, owned in claimed.items() if host.owned.get(n) is owned), [])
             raise
         host.keys.recall(reversed(recovery.recent_keys))
-        # One entry an epoch is the claim's own; what else there is may have a key that was not recalled.
-        if any(head.seq > head.epoch for head in recovery.heads):
+        # One entry an epoch is the claim's own; what else there is may have a key that was not recalled. A
+        # refused claim makes none, and comes after a snapshot.
+        if any(head.seq > head.epoch or head.snapshot_seq for head in recovery.heads):
             host.keys.is_whole = False
         self._install(recovery)
         host.gauges.recovery_ms = (host.stopwatch() - started) * 1000
@@ -98,8 +99,8 @@ class Ownership:
                 number = head.partition
                 if number in misfits and number not in self._distrusted:
                     _log.error("snapshot_distrusted", partition=number, why=misfits[number].why)
-                if head.snapshot_seq > head.seq:
-                    self._refuse(owned, _ends_early(head, head.seq + 1))
+                if head.ends_early:
+                    self._refuse(owned, _ends_early(head))
                 elif number in misfits or number in self._distrusted:
                     host.spawn(self._rebuild(owned, head))
                 else:
@@ -272,6 +273,7 @@ class Ownership:
         self._install(recovery)
 
 
-def _ends_early(head: Head, seq: int) -> Misfit:
+def _ends_early(head: Head) -> Misfit:
     """Return that what the snapshot has seen is not in the ledger: acknowledged entries are lost."""
-    return Misfit(head.partition, seq, f"it ends here, and the snapshot has seen entry {head.snapshot_seq}")
+    why = f"it ends here, and the snapshot has seen entry {head.snapshot_seq}"
+    return Misfit(head.partition, head.seq + 1, why)
