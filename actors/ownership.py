@@ -122,15 +122,17 @@ class Ownership:
     def distrust(self, number: int, why: str) -> None:
         """Give a partition's state and snapshot up, and rebuild both from the ledger.
 
-        Nothing that was decided and is not durable happened: its callers are sent back and ask again.
+        Nothing is decided in it from here on. Nothing that was decided and is not durable happened: its
+        callers are sent back and ask again.
         """
         owned = self._host.owned.get(number)
         if owned is not None and number not in self._distrusted:
             self._distrusted.add(number)
+            owned.is_ready = False
             self._host.spawn(self._take_again(owned, why))
 
     def is_distrusted(self, number: int) -> bool:
-        """Whether a partition is about to be rebuilt: nothing more of its snapshot is to be loaded."""
+        """Whether a partition is about to be rebuilt: it is not to be served as it is."""
         return number in self._distrusted
 
     async def _take_again(self, owned: OwnedPartition, why: str) -> None:

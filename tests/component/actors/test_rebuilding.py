@@ -1,6 +1,7 @@
 """A snapshot that lost or changed rows is noticed, and rebuilt from the ledger; service has right numbers."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -8,7 +9,8 @@ import pytest
 from actors.queries import ReadReservation, ReadStock
 from actors.requests import Request, Status
 from binkeeper.verify.verify import examine
-from engine.commands import MoveStock
+from engine.commands import MoveStock, PickStock, ReceiveStock
+from engine.entries import Entry
 from engine.partitioning import reservation_address
 from persistence.memory import MemorySurvey
 from persistence.memory.database import PartitionTables
@@ -18,11 +20,13 @@ from tests.component.actors.harm import (
     Harm,
     fill,
     ghost_lot,
+    parked,
     rewrite,
     tables_of,
     truncated,
     wrong_units,
 )
+from tests.component.actors.steered import Gate
 from tests.component.actors.test_takeover import Caller
 from tests.component.actors.world import World, number_of, until, view_of, world
 from tests.component.verify.test_examination import QUIET
@@ -271,6 +275,56 @@ async def test_what_activation_does_not_see_the_auditor_has_rebuilt(monkeypatch:
         assert await w.stock("TEA") == (21, 5)
         await auditor_of(w, mends=True).round()
         assert (host.gauges.drift, host.gauges.rebuilds) == (0, 1)
+
+
+async def test_nothing_is_decided_from_the_moment_on_from_which_a_partition_is_distrusted() -> None:
+    async with world() as w:
+        await fill(w)
+        host, number = w.hosts[0].host, number_of("JAM")
+        owned, caller = host.owned[number], Caller()
+        lot_of(w, "JAM").on_hand += 7
+        before = list(tables_of(w, "JAM").ledger)
+        with w.snapshots[0].check_gate.held():
+            host.ownership.distrust(number, "a test says so")
+            receive = ReceiveStock("LON", "JAM", "A", 1)
+            host.receive([Request(caller, 1, number, "receive", receive, "k1", 1)])
+            asked = asyncio.ensure_future(w.receive("JAM", 1))
+            await until(lambda: parked(owned, ReceiveStock) == 2)
+            host.activator.wake(owned)
+            await until(lambda: w.snapshots[0].check_gate.waiting > 0)
+            await until(lambda: not owned.is_activating)
+            assert not owned.is_ready
+            assert (owned.state.seq, tables_of(w, "JAM").ledger) == (len(before), before)
+            assert not caller.ended
+        assert (await asked)["on_hand"] == 20
+        assert caller.statuses() == [Status.MOVED]
+        assert await w.stock("JAM") == (25, 2)
+        assert host.gauges.rebuilds == 1
+        await until(lambda: host.in_flight == 0)
+
+
+async def test_a_refusal_that_was_in_doubt_when_its_partition_was_distrusted_is_decided_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with world() as w:
+        await w.receive("JAM", 7)
+        host, gate, with_keys = w.hosts[0].host, Gate(), w.ledgers[0].with_keys
+
+        async def waiting(keys: Sequence[str]) -> list[Entry]:
+            await gate.passed()
+            return await with_keys(keys)
+
+        monkeypatch.setattr(w.ledgers[0], "with_keys", waiting)
+        host.keys.is_whole = False
+        lot_of(w, "JAM").on_hand -= 7
+        with w.snapshots[0].check_gate.held():
+            with gate.held():
+                asked = asyncio.ensure_future(w.ask(PickStock("LON", "JAM", 1)))
+                await until(lambda: gate.waiting == 1)
+                host.ownership.distrust(number_of("JAM"), "a test says so")
+            await until(lambda: parked(host.owned[number_of("JAM")], PickStock) == 1)
+        view_of(await asked)
+        assert await w.stock("JAM") == (6, 0)
 
 
 async def test_memory_that_drifts_again_is_rebuilt_once_a_minute_at_most() -> None:
