@@ -39,7 +39,7 @@ class Ownership:
         self._taking = asyncio.Lock()
         self._address = ""
         self._distrusted: set[int] = set()
-        """Partitions whose snapshots are not to be used: they are rebuilt from the ledger."""
+        """Owned partitions whose snapshots are not to be used: they are rebuilt from the ledger."""
         self._has_lost = False
         """Whether anything was ever given up: then others may have decided what is remembered here."""
 
@@ -55,6 +55,7 @@ class Ownership:
         host = self._host
         started = host.stopwatch()
         again = frozenset(partitions) & host.owned.keys()
+        distrusted = self._distrusted & again
         if again:  # Nothing that was decided before the claim may be told after it.
             self.lose(again, [host.committer.open])
         closed = host.committer.closed
@@ -66,6 +67,7 @@ class Ownership:
         heads = await host.snapshots.claim(host.options.name, address, partitions, host.clock())
         claimed = {head.partition: OwnedPartition(head.partition, head.epoch) for head in heads}
         host.owned.update(claimed)
+        self._distrusted |= distrusted  # They were given up for the claim, and their snapshots are no better.
         for head in heads:
             host.refused.pop(head.partition, None)
             if head.ends_early:
@@ -145,7 +147,6 @@ class Ownership:
         if lost:
             self.lost_since({(number, owned.epoch)})
         if host.owned.get(number) is not owned:
-            self._distrusted.discard(number)
             return
         _log.error("snapshot_distrusted", host=host.options.name, partition=number, why=why)
 
@@ -162,7 +163,6 @@ class Ownership:
             self._distrusted.discard(head.partition)
             self._open(owned, head)
         elif outcome is not False:
-            self._distrusted.discard(head.partition)
             self._refuse(owned, outcome)
 
     def _refuse(self, owned: OwnedPartition, misfit: Misfit) -> None:
@@ -177,6 +177,7 @@ class Ownership:
         )
         host.refused[misfit.partition] = misfit
         host.owned.pop(misfit.partition, None)
+        self._distrusted.discard(misfit.partition)
         requests = list(owned.queue)
         owned.queue.clear()
         self.give_back(requests)
@@ -206,6 +207,7 @@ class Ownership:
         """Do the same with partitions that were handed over on purpose."""
         host = self._host
         self._has_lost = True
+        self._distrusted -= partitions
         requests = [request for batch in batches for request in batch.without(partitions)]
         for number in partitions:
             owned = host.owned.pop(number, None)

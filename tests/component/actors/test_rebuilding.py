@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from actors.outcomes import Unavailable
 from actors.queries import ReadReservation, ReadStock
 from actors.requests import Request, Status
 from binkeeper.verify.verify import examine
@@ -327,17 +328,88 @@ async def test_a_refusal_that_was_in_doubt_when_its_partition_was_distrusted_is_
         assert await w.stock("JAM") == (6, 0)
 
 
+async def distrusted(w: World, sku: str) -> None:
+    """Have the first host distrust a partition, and keep it waiting before it claims it."""
+    w.snapshots[0].check_gate.hold()
+    w.hosts[0].host.ownership.distrust(number_of(sku), "a test says so")
+    await until(lambda: w.snapshots[0].check_gate.waiting > 0)
+
+
+async def test_a_partition_that_was_lost_while_distrusted_is_not_rebuilt_when_it_comes_back() -> None:
+    async with world() as w:
+        await fill(w)
+        number, host = number_of("TEA"), w.hosts[0].host
+        await distrusted(w, "TEA")
+        host.ownership.lose(frozenset({number}), [host.committer.open])
+        await w.hosts[0].take([number])
+        await until(lambda: host.owned[number].is_ready)
+        w.snapshots[0].check_gate.release()
+        assert await w.stock("TEA") == (21, 5)
+        assert host.gauges.rebuilds == 0
+
+
+@pytest.mark.parametrize("step", ["claim", "recover", "replace"])
+async def test_nor_when_the_take_or_the_rebuild_came_to_nothing(
+    step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with world() as w:
+        await fill(w)
+        number, host = number_of("TEA"), w.hosts[0].host
+
+        async def fails(*_: object) -> bool:
+            monkeypatch.undo()
+            if step != "replace":
+                raise Unavailable(step)
+            await w.host("second", [number])
+            return False
+
+        monkeypatch.setattr(w.snapshots[0], step, fails)
+        host.ownership.distrust(number, "a test says so")
+        await until(lambda: number not in host.owned and not host.ownership.is_distrusted(number))
+        await w.hosts[0].take([number])
+        assert await w.stock("TEA") == (21, 5)
+        assert host.gauges.rebuilds == 0
+
+
+async def test_nor_when_its_ledger_was_refused_and_is_whole_again() -> None:
+    async with world() as w:
+        await fill(w)
+        await w.hosts[0].snapshotter.flush()
+        number, host, ledger = number_of("TEA"), w.hosts[0].host, tables_of(w, "TEA").ledger
+        gone = ledger.pop()
+        host.ownership.distrust(number, "a test says so")
+        await until(lambda: number in host.refused)
+        ledger.append(gone)
+        await w.hosts[0].take([number])
+        assert await w.stock("TEA") == (21, 5)
+        assert host.gauges.rebuilds == 0
+
+
+async def test_a_partition_that_is_taken_again_while_distrusted_is_rebuilt() -> None:
+    async with world() as w:
+        await fill(w)
+        tables_of(w, "TEA").lots["LON", "TEA"].pop(("B", "L1"))
+        await distrusted(w, "TEA")
+        await w.hosts[0].take([number_of("TEA")])
+        w.snapshots[0].check_gate.release()
+        assert await w.stock("TEA") == (21, 5)
+        assert w.hosts[0].host.gauges.rebuilds == 1
+
+
 async def test_memory_that_drifts_again_is_rebuilt_once_a_minute_at_most() -> None:
     async with world() as w:
         await w.receive("JAM", 7)
         host, auditor = w.hosts[0].host, auditor_of(w, mends=True)
+        on_the_watch_s = 0.0
+        host.stopwatch = lambda: on_the_watch_s
         for units_after in (7, 8, 9):
             lot_of(w, "JAM").on_hand += 1
             await auditor.round()
             await until(lambda: host.gauges.rebuilds == 1)
             assert (await w.stock("JAM"))[0] == units_after
+            w.now_ms += 3_600_000  # Clocks are set; what counts is the time that has passed.
         assert host.gauges.drift == 2
-        w.now_ms += 60_000
+        on_the_watch_s = 60.0
         await auditor.round()
         await until(lambda: host.gauges.rebuilds == 2)
         assert await w.stock("JAM") == (7, 0)
