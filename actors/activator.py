@@ -158,12 +158,7 @@ class Activator:
         host, number = self._host, owned.state.number
         retry_s = 0.02
         try:
-            while (
-                owned.queue
-                and owned.is_ready
-                and host.owned.get(number) is owned
-                and not host.ownership.is_distrusted(number)
-            ):
+            while owned.queue and owned.is_ready and host.owned.get(number) is owned:
                 try:
                     await self._load(owned)
                 except Unavailable:

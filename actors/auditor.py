@@ -48,7 +48,7 @@ _LOTS_MAX = 50_000
 _SHARES_MAX = 4_096
 _DURABLE_TRIES = 400
 _DURABLE_POLL_S = 0.005
-_MEND_AGAIN_MS = 60_000
+_MEND_AGAIN_S = 60.0
 """A partition is not rebuilt more often than once a minute: its callers wait meanwhile."""
 _LOGGED_MAX = 100
 """Places that are logged in a round."""
@@ -76,8 +76,8 @@ class Auditor:
         self._mends = mends
         self._differs: dict[str, str] = {}
         """The first place of the partition under audit where each of the things compared differs."""
-        self._mended_ms: dict[int, int] = {}
-        """When each partition was given to be rebuilt last."""
+        self._mended_s: dict[int, float] = {}
+        """When each partition was given to be rebuilt last, on the stopwatch."""
         self._pace = pace or self._rest
         self._stretch = stretch
         self._lots_max = lots_max
@@ -120,12 +120,12 @@ class Auditor:
 
         Not where the ledger itself does not add up: nothing right can be made of it.
         """
-        number, now_ms = owned.state.number, self._host.clock()
+        number, now_s = owned.state.number, self._host.stopwatch()
         if not self._mends or not self._differs or "entries" in self._differs or not self._is_ours(owned):
             return
-        last_ms = self._mended_ms.get(number)
-        if last_ms is None or now_ms - last_ms >= _MEND_AGAIN_MS:
-            self._mended_ms[number] = now_ms
+        last_s = self._mended_s.get(number)
+        if last_s is None or now_s - last_s >= _MEND_AGAIN_S:
+            self._mended_s[number] = now_s
             what, place = next(iter(self._differs.items()))
             self._host.ownership.distrust(number, f"the audit of {what} found drift at {place}")
 

@@ -73,7 +73,9 @@ class Doubts:
 
     def _settle(self, key: str, doubt: _Doubt) -> None:
         host = self._host
-        is_valid = host.owned.get(doubt.owned.state.number) is doubt.owned and host.keys.get(key) is None
+        owned = doubt.owned
+        is_ours = owned.is_ready and host.owned.get(owned.state.number) is owned
+        is_valid = is_ours and host.keys.get(key) is None
         if is_valid:
             host.refuse(doubt.requests.pop(0), doubt.refusal)
         # The rest are repeats now; what was decided before a rewind or a new owner is decided again.

@@ -152,6 +152,6 @@ class HandingOver:
         if moved:
             host.ownership.let_go(moved, [host.committer.open])
         for number, owned in leaving.items():
-            if host.owned.get(number) is owned:
+            if host.owned.get(number) is owned and not host.ownership.is_distrusted(number):
                 owned.is_ready = True
                 host.activator.wake(owned)

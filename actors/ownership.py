@@ -39,7 +39,7 @@ class Ownership:
         self._taking = asyncio.Lock()
         self._address = ""
         self._distrusted: set[int] = set()
-        """Partitions whose snapshots are not to be used: they are rebuilt from the ledger."""
+        """Owned partitions whose snapshots are not to be used: they are rebuilt from the ledger."""
         self._has_lost = False
         """Whether anything was ever given up: then others may have decided what is remembered here."""
 
@@ -55,6 +55,7 @@ class Ownership:
         host = self._host
         started = host.stopwatch()
         again = frozenset(partitions) & host.owned.keys()
+        distrusted = self._distrusted & again
         if again:  # Nothing that was decided before the claim may be told after it.
             self.lose(again, [host.committer.open])
         closed = host.committer.closed
@@ -66,10 +67,11 @@ class Ownership:
         heads = await host.snapshots.claim(host.options.name, address, partitions, host.clock())
         claimed = {head.partition: OwnedPartition(head.partition, head.epoch) for head in heads}
         host.owned.update(claimed)
+        self._distrusted |= distrusted  # They were given up for the claim, and their snapshots are no better.
         for head in heads:
             host.refused.pop(head.partition, None)
-            if head.snapshot_seq >= head.seq:
-                self._refuse(claimed[head.partition], _ends_early(head, head.seq))
+            if head.ends_early:
+                self._refuse(claimed[head.partition], _ends_early(head))
         most_keys = min(host.options.recovered_keys, host.options.key_window)
         try:
             recovery = await host.snapshots.recover(partitions, most_keys)
@@ -77,8 +79,9 @@ class Ownership:
             self.lose(frozenset(n for n, owned in claimed.items() if host.owned.get(n) is owned), [])
             raise
         host.keys.recall(reversed(recovery.recent_keys))
-        # One entry an epoch is the claim's own; what else there is may have a key that was not recalled.
-        if any(head.seq > head.epoch for head in recovery.heads):
+        # One entry an epoch is the claim's own; what else there is may have a key that was not recalled. A
+        # refused claim makes none, and comes after a snapshot.
+        if any(head.seq > head.epoch or head.snapshot_seq for head in recovery.heads):
             host.keys.is_whole = False
         self._install(recovery)
         host.gauges.recovery_ms = (host.stopwatch() - started) * 1000
@@ -98,8 +101,8 @@ class Ownership:
                 number = head.partition
                 if number in misfits and number not in self._distrusted:
                     _log.error("snapshot_distrusted", partition=number, why=misfits[number].why)
-                if head.snapshot_seq > head.seq:
-                    self._refuse(owned, _ends_early(head, head.seq + 1))
+                if head.ends_early:
+                    self._refuse(owned, _ends_early(head))
                 elif number in misfits or number in self._distrusted:
                     host.spawn(self._rebuild(owned, head))
                 else:
@@ -121,15 +124,17 @@ class Ownership:
     def distrust(self, number: int, why: str) -> None:
         """Give a partition's state and snapshot up, and rebuild both from the ledger.
 
-        Nothing that was decided and is not durable happened: its callers are sent back and ask again.
+        Nothing is decided in it from here on. Nothing that was decided and is not durable happened: its
+        callers are sent back and ask again.
         """
         owned = self._host.owned.get(number)
         if owned is not None and number not in self._distrusted:
             self._distrusted.add(number)
+            owned.is_ready = False
             self._host.spawn(self._take_again(owned, why))
 
     def is_distrusted(self, number: int) -> bool:
-        """Whether a partition is about to be rebuilt: nothing more of its snapshot is to be loaded."""
+        """Whether a partition is about to be rebuilt: it is not to be served as it is."""
         return number in self._distrusted
 
     async def _take_again(self, owned: OwnedPartition, why: str) -> None:
@@ -142,7 +147,6 @@ class Ownership:
         if lost:
             self.lost_since({(number, owned.epoch)})
         if host.owned.get(number) is not owned:
-            self._distrusted.discard(number)
             return
         _log.error("snapshot_distrusted", host=host.options.name, partition=number, why=why)
 
@@ -159,7 +163,6 @@ class Ownership:
             self._distrusted.discard(head.partition)
             self._open(owned, head)
         elif outcome is not False:
-            self._distrusted.discard(head.partition)
             self._refuse(owned, outcome)
 
     def _refuse(self, owned: OwnedPartition, misfit: Misfit) -> None:
@@ -174,6 +177,7 @@ class Ownership:
         )
         host.refused[misfit.partition] = misfit
         host.owned.pop(misfit.partition, None)
+        self._distrusted.discard(misfit.partition)
         requests = list(owned.queue)
         owned.queue.clear()
         self.give_back(requests)
@@ -203,6 +207,7 @@ class Ownership:
         """Do the same with partitions that were handed over on purpose."""
         host = self._host
         self._has_lost = True
+        self._distrusted -= partitions
         requests = [request for batch in batches for request in batch.without(partitions)]
         for number in partitions:
             owned = host.owned.pop(number, None)
@@ -272,6 +277,7 @@ class Ownership:
         self._install(recovery)
 
 
-def _ends_early(head: Head, seq: int) -> Misfit:
+def _ends_early(head: Head) -> Misfit:
     """Return that what the snapshot has seen is not in the ledger: acknowledged entries are lost."""
-    return Misfit(head.partition, seq, f"it ends here, and the snapshot has seen entry {head.snapshot_seq}")
+    why = f"it ends here, and the snapshot has seen entry {head.snapshot_seq}"
+    return Misfit(head.partition, head.seq + 1, why)

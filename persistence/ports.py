@@ -147,8 +147,13 @@ class Head(NamedTuple):
     snapshot_seq: int
     """The snapshot's rows include every entry up to this one."""
     seq: int
-    """The last entry: the claim."""
+    """The last entry: the claim, unless the ledger ends before the snapshot."""
     at_ms: int
+
+    @property
+    def ends_early(self) -> bool:
+        """Whether the snapshot has seen entries that the ledger does not have: they are lost."""
+        return self.snapshot_seq > self.seq
 
 
 class Due(NamedTuple):
@@ -183,6 +188,9 @@ class Snapshots(Protocol):
 
     async def claim(self, host: str, address: str, partitions: Sequence[int], now_ms: int) -> list[Head]:
         """Take partitions over: append a `partition_claimed` entry to each and record the owner, all or none.
+
+        A ledger that ends before its snapshot gets no entry: one in the place of what is lost would hide
+        from the next claim that it is lost. Its owner is recorded all the same, under a risen epoch.
 
         A former owner's commit in flight is waited for, and after 2 s its database session is ended.
         Raises Unavailable.

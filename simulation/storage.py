@@ -117,7 +117,8 @@ class RemoteSnapshots(Remote):
         def act() -> Any:  # noqa: ANN401
             heads = done(adapter.claim(host, address, partitions, now_ms))  # type: ignore[attr-defined]
             ledgers = storage.database.partitions
-            storage.on_committed(self._host, [ledgers[head.partition].ledger[-1] for head in heads])
+            claimed = [head.partition for head in heads if not head.ends_early]
+            storage.on_committed(self._host, [ledgers[number].ledger[-1] for number in claimed])
             return heads
 
         return await storage.ask(act)

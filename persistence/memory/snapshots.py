@@ -23,11 +23,14 @@ class MemorySnapshots:
             seq, at_ms = (tables.ledger[-1].seq, tables.ledger[-1].at_ms) if tables.ledger else (0, 0)
             tables.epoch += 1
             tables.host, tables.address, tables.claimed_at_ms = host, address, now_ms
-            claim = claim_entry(
-                number, seq + 1, max(now_ms, at_ms), host=host, address=address, epoch=tables.epoch
-            )
-            self._database.commit([claim])
-            heads.append(Head(number, tables.epoch, tables.snapshot_seq, claim.seq, claim.at_ms))
+            head = Head(number, tables.epoch, tables.snapshot_seq, seq, at_ms)
+            if not head.ends_early:
+                claim = claim_entry(
+                    number, seq + 1, max(now_ms, at_ms), host=host, address=address, epoch=tables.epoch
+                )
+                self._database.commit([claim])
+                head = head._replace(seq=claim.seq, at_ms=claim.at_ms)
+            heads.append(head)
         return heads
 
     async def lost(self, epochs: dict[int, int]) -> frozenset[int]:

@@ -70,18 +70,21 @@ class Takeover:
                 await connection.execute("LOCK TABLE ledger IN SHARE ROW EXCLUSIVE MODE")
             rows = await connection.fetch(HEADS, self._partitions)
             assert len(rows) == len(self._partitions), "a partition does not exist"
-            claims = [
-                claim_entry(
-                    row["number"],
-                    row["seq"] + 1,
-                    max(now_ms, row["at_ms"]),
+            heads = [Head._make(row) for row in rows]
+            heads = [head._replace(epoch=head.epoch + 1) for head in heads]
+            claims = {
+                head.partition: claim_entry(
+                    head.partition,
+                    head.seq + 1,
+                    max(now_ms, head.at_ms),
                     host=self._host,
                     address=self._address,
-                    epoch=row["epoch"] + 1,
+                    epoch=head.epoch,
                 )
-                for row in rows
-            ]
-            await connection.copy_records_to_table("ledger", records=claims, columns=Entry._fields)
+                for head in heads
+                if not head.ends_early
+            }
+            await connection.copy_records_to_table("ledger", records=claims.values(), columns=Entry._fields)
             await connection.execute(
                 "UPDATE partition SET epoch = epoch + 1, host = $2, address = $3, claimed_at_ms = $4"
                 " WHERE number = ANY($1::int[])",
@@ -91,8 +94,8 @@ class Takeover:
                 now_ms,
             )
         return [
-            Head(claim.partition, row["epoch"] + 1, row["snapshot_seq"], claim.seq, claim.at_ms)
-            for claim, row in zip(claims, rows, strict=True)
+            head._replace(seq=claim.seq, at_ms=claim.at_ms) if (claim := claims.get(head.partition)) else head
+            for head in heads
         ]
 
     async def _end_blockers(self, pid: int) -> None:

@@ -49,6 +49,30 @@ async def test_a_claim_follows_the_last_entry_and_its_time(storage: Storage) -> 
     assert head == Head(1, 1, 0, 3, NOON_MS + 2)
 
 
+async def test_a_ledger_that_ends_before_its_snapshot_gets_no_claim_in_the_hole_however_often(
+    storage: Storage, keeper: Make
+) -> None:
+    one = keeper(1)
+    await one.take_over()
+    await one.receive(5)
+    last = (await one.receive(7))[-1]
+    snapshot_seq = last.seq + 2
+    await storage.snapshots.save({1: (1, snapshot_seq, last.at_ms)}, EMPTY)
+    kept = await storage.ledger.read(1, 0, 10)
+    for epoch in (2, 3, 4):
+        heads = await storage.snapshots.claim(f"h{epoch}", "there:1", [1, 2], NOON_MS + DAY_MS)
+        refused = Head(1, epoch, snapshot_seq, last.seq, last.at_ms)
+        assert heads == [refused, Head(2, epoch - 1, 0, epoch - 1, NOON_MS + DAY_MS)]
+        assert (await storage.snapshots.recover([1], 10)).heads == [refused]
+        assert await storage.ledger.read(1, 0, 10) == kept
+        assert await storage.snapshots.lost({1: epoch - 1, 2: epoch - 1}) == {1}
+        placements = {one.partition: one for one in await storage.directory.placements()}
+        assert (placements[1].host, placements[1].epoch) == (f"h{epoch}", epoch)
+    await storage.ledger.append([received(1, last.seq + 1), received(1, last.seq + 2)])
+    (head,) = await storage.snapshots.claim("h5", "there:1", [1], NOON_MS + DAY_MS)
+    assert head == Head(1, 5, snapshot_seq, snapshot_seq + 1, NOON_MS + DAY_MS)
+
+
 async def test_each_claim_raises_the_epoch(snapshots: Snapshots) -> None:
     for epoch in (1, 2, 3):
         (head,) = await snapshots.claim(f"h{epoch}", "here:1", [1], NOON_MS)

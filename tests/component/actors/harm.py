@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from actors.owned import OwnedPartition
 from engine.commands import HoldStock, PickStock, ReserveLine
 from persistence.memory.database import PartitionTables
 from tests.component.actors.world import World, number_of, view_of
@@ -34,6 +35,11 @@ def rewrite(tables: PartitionTables, of_kind: str, /, **changes: Any) -> int:
     index = next(i for i, entry in enumerate(tables.ledger) if entry.kind == of_kind)
     tables.ledger[index] = tables.ledger[index]._replace(**changes)
     return index + 1
+
+
+def parked(owned: OwnedPartition, kind: type) -> int:
+    """Return how many requests of a kind wait at a partition; the courier's may wait beside them."""
+    return sum(type(request.command) is kind for request in owned.queue)
 
 
 Harm = Callable[[PartitionTables], object]

@@ -11,9 +11,11 @@ from actors.handing_over import HandedOver
 from actors.outcomes import Unavailable
 from actors.queries import ReadStock
 from actors.running_host import RunningHost
-from engine.commands import ReserveLine
+from engine.commands import ReceiveStock, ReserveLine
 from persistence.ports import Placement
 from tests.component.actors.auditing import audit, fill
+from tests.component.actors.harm import parked
+from tests.component.actors.steered import Gate
 from tests.component.actors.traffic import traffic
 from tests.component.actors.world import World, number_of, skus_in, until, view_of, world
 
@@ -96,6 +98,38 @@ async def test_a_host_that_cannot_take_leaves_the_partitions_where_they_are(
                 await w.hosts[0].handing_over.hand_over([number_of(_SKUS[0])], second.address)
             assert await _owner(w, _SKUS[0]) == "first"
         assert w.hosts[0].handing_over.leaving == {}
+
+
+async def test_a_hand_over_that_fails_does_not_serve_a_partition_that_is_to_be_rebuilt(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with world() as w:
+        await w.receive("TEA", 10)
+        first, second, number = w.hosts[0].host, await _empty_host(w, "second"), number_of("TEA")
+        owned, gate, lost = first.owned[number], Gate(), w.snapshots[0].lost
+        gate.hold()
+
+        async def lost_later(epochs: dict[int, int]) -> frozenset[int]:
+            monkeypatch.undo()  # Whoever asks next is the hand-over.
+            await gate.passed()
+            return await lost(epochs)
+
+        async def refuse(*_: object) -> None:
+            monkeypatch.setattr(w.snapshots[0], "lost", lost_later)
+            first.ownership.distrust(number, "a test says so")
+            await until(lambda: gate.waiting == 1)
+            raise Unavailable("no")
+
+        monkeypatch.setattr(second.host.snapshots, "claim", refuse)
+        with pytest.raises(Unavailable):
+            await w.hosts[0].handing_over.hand_over([number], second.address)
+        assert first.owned[number] is owned
+        assert not owned.is_ready
+        asked = asyncio.ensure_future(w.receive("TEA", 1))
+        await until(lambda: parked(owned, ReceiveStock) == 1)
+        gate.release()
+        assert (await asked)["on_hand"] == 11
+        assert first.gauges.rebuilds == 1
 
 
 async def test_a_host_that_claimed_without_telling_has_the_partitions(

@@ -11,7 +11,7 @@ from actors.requests import Status
 from engine.commands import MoveStock, PickStock, ReceiveStock
 from engine.entries import Entry
 from tests.component.actors.steered import Gate
-from tests.component.actors.world import World, code_of, skus_in, until, view_of, world
+from tests.component.actors.world import World, code_of, number_of, skus_in, until, view_of, world
 
 
 async def forget_all(w: World) -> None:
@@ -99,6 +99,23 @@ async def test_an_owner_knows_every_key_only_of_partitions_that_nobody_used() ->
         await made.receive("TEA", 5)
         second = await made.host("second")
         assert not second.host.keys.is_whole
+
+
+async def test_nor_after_claims_that_were_refused_and_left_no_entry() -> None:
+    async with world() as made:
+        number = number_of("TEA")
+        tables = made.database.partitions[number]
+        await made.receive("TEA", 5)
+        await made.hosts[0].snapshotter.flush()
+        await made.kill(made.hosts[0])
+        gone = tables.ledger.pop()
+        refused = await made.host("second", [number])
+        for _ in range(3):
+            await refused.take([number])
+        tables.ledger.append(gone)
+        third = await made.host("third", [number])
+        assert len(tables.ledger) < tables.epoch
+        assert not third.host.keys.is_whole
 
 
 def test_a_window_is_bounded_in_bytes_but_for_what_is_in_flight() -> None:

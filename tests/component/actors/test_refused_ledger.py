@@ -134,6 +134,36 @@ async def test_a_ledger_that_lost_its_end_is_refused_rather_than_go_on_without_w
         assert second.host.gauges.rebuilds == 0
 
 
+@pytest.mark.parametrize("lost", [1, 2])
+async def test_a_ledger_that_lost_its_end_is_refused_by_every_owner_until_its_rows_are_back(
+    lost: int,
+) -> None:
+    async with world() as w:
+        await fill(w)
+        await w.receive("TEA", 99)
+        await w.receive("TEA", 1)
+        tables, number = tables_of(w, "TEA"), number_of("TEA")
+        await w.hosts[0].snapshotter.flush()
+        await w.kill(w.hosts[0])
+        gone, tables.ledger[-lost:] = tables.ledger[-lost:], []
+        kept, rows, seen = list(tables.ledger), dict(tables.lots), tables.snapshot_seq
+        for name in ("second", "third", "fourth"):
+            owner = await w.host(name)
+            with pytest.raises(LedgerRefused, match=f"entry {len(kept) + 1}.*has seen entry {seen}"):
+                await w.stock("TEA")
+            await owner.take([number])
+            with pytest.raises(LedgerRefused):
+                await w.receive("TEA", 1)
+            await owner.snapshotter.flush()
+            assert (tables.ledger, tables.lots, tables.snapshot_seq) == (kept, rows, seen)
+            assert owner.host.gauges.rebuilds == 0
+            assert await w.stock("JAM") == (24, 2)
+        tables.ledger += gone
+        mended = await w.host("fifth")
+        assert await w.stock("TEA") == (121, 5)
+        assert (mended.host.refused, mended.host.gauges.rebuilds) == ({}, 0)
+
+
 async def test_a_snapshot_is_not_rebuilt_from_a_broken_ledger_and_stays_as_it_was() -> None:
     async with world() as w:
         await fill(w)
