@@ -167,4 +167,4 @@ async def test_a_ledger_with_a_gap_or_a_changed_row_is_refused_and_the_others_ar
     assert (await verified(filled, monkeypatch))[0] == 1
     done = await asyncio.to_thread(CliRunner().invoke, app, ["verify", "--json"])
     first = json.loads(done.stdout)["first"]
-    assert (first["partition"], first["seq"]) == (number, seq)
+    assert (first["partition"], first["seq"]) == (number, min(seq, 4))  # The last that is left.
