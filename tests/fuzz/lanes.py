@@ -206,7 +206,7 @@ async def fuzz_lanes(tally: Tally, target: Target, *, idle: int = 1_500) -> None
                 neighbour.is_over = True
             await _is_at_rest(gateway, target)
         tally.notes["right answers to a neighbour"] = neighbour.answers
-        tally.notes["memory"] = memory.check(growth_bytes_max=120 * MIB, peak_bytes_max=600 * MIB)
+        tally.notes["memory"] = memory.check(growth_bytes_max=200 * MIB, peak_bytes_max=600 * MIB)
     finally:
         await gateway.close()
 

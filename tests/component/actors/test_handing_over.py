@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+from typing import Any
 
 import pytest
 
@@ -135,14 +136,24 @@ async def test_a_hand_over_that_fails_does_not_serve_a_partition_that_is_to_be_r
 async def test_a_host_that_claimed_without_telling_has_the_partitions(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("actors.handing_over._TAKE_S_MAX", 0.1)
     async with world() as w:
         second = await _empty_host(w, "second")
-        w.snapshots[1].recover_gate.hold()
+        gate = w.snapshots[1].recover_gate
+        gate.hold()
+        ask = LaneGateway.control
+
+        async def answer_is_lost(*asked: Any, **named: Any) -> None:
+            takes = asyncio.ensure_future(ask(*asked, **named))
+            await until(lambda: gate.waiting == 1)
+            takes.cancel()
+            raise Unavailable("no answer")
+
         async with traffic(w, _SKUS):
-            handed = await w.hosts[0].handing_over.hand_over([number_of(_SKUS[0])], second.address)
+            with monkeypatch.context() as patch:
+                patch.setattr(LaneGateway, "control", answer_is_lost)
+                handed = await w.hosts[0].handing_over.hand_over([number_of(_SKUS[0])], second.address)
             assert handed.moved == [number_of(_SKUS[0])]
-            w.snapshots[1].recover_gate.release()
+            gate.release()
         assert await _owner(w, _SKUS[0]) == "second"
 
 
