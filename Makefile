@@ -68,6 +68,10 @@ overload: $(VENV)/dev.stamp ## offer 1.5 and 3 times what this machine carries, 
 nodes: $(VENV)/dev.stamp ## lose and add nodes of a Ray cluster of three on this machine, in five minutes
 	@$(BIN)/python -m pytest tests/nodes/three_nodes.py -s $(ARGS)
 
+.PHONY: recovery
+recovery: $(VENV)/dev.stamp ## kill what serves 1,000,000 bins, ten times each; ARGS="--bins 10000 --only host"
+	@$(BIN)/python -m tests.recovery $(ARGS)
+
 .PHONY: faults
 faults: $(VENV)/dev.stamp ## play every fault on the real thing, ROUNDS=1 times; ARGS="--only host"
 	@$(BIN)/python -m tests.faults --rounds $(ROUNDS) $(ARGS)

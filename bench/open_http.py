@@ -9,6 +9,7 @@ from bench.http_load import length_of
 from bench.open_load import (
     ACCEPTED,
     REFUSED,
+    TTL_S,
     UNKNOWN,
     UNSENT,
     ClosedRun,
@@ -74,7 +75,7 @@ class OpenHttp:
 
     def _template(self, lines: list[dict[str, Any]]) -> bytes:
         """Return a request in which the key is missing."""
-        body = json.dumps({"lines": lines}, separators=(",", ":"))
+        body = json.dumps({"lines": lines, "ttl_s": TTL_S}, separators=(",", ":"))
         head = (
             "POST /v1/reservations HTTP/1.1\r\n"
             f"Host: {self._address[0]}:{self._address[1]}\r\n"

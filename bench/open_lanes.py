@@ -10,6 +10,7 @@ from bench.lanes_load import LanesLoad
 from bench.open_load import (
     ACCEPTED,
     REFUSED,
+    TTL_S,
     UNKNOWN,
     ClosedRun,
     OpenRun,
@@ -71,7 +72,8 @@ class OpenLanes(LanesLoad):
 
 
 def _reserve(site: str, skus: list[str]) -> ReserveStock:
-    return ReserveStock(tuple(ReserveLine(site, sku, 1, index=index) for index, sku in enumerate(skus)))
+    lines = tuple(ReserveLine(site, sku, 1, index=index) for index, sku in enumerate(skus))
+    return ReserveStock(lines, ttl_s=TTL_S)
 
 
 def _outcome(done: asyncio.Future[Any]) -> bytes:

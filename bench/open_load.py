@@ -19,6 +19,8 @@ ACCEPTED, REFUSED, UNKNOWN, UNSENT, SILENT = b"a", b"r", b"u", b"n", b"."
 LINES = 6
 """SKUs of one partition that each request reserves: much work for little to send, so that one generator can
 offer several times what the product carries."""
+TTL_S = 2
+"""Reservations expire, so that as many come as go: memory that grows all the same is a leak."""
 _WARM_S = 1.0
 
 _TICK_S = 0.002
