@@ -38,6 +38,14 @@ class Nodes:
         self.nodes.append(self._cluster.add_node(**self._node))
         return str(self.nodes[-1].node_id)
 
+    def node_of(self, pid: int) -> str:
+        """Return the id of the node that a process runs on, "" for none."""
+        family = {process.pid for process in psutil.Process(pid).parents()}
+        for node in self.nodes:
+            if any(info.process.pid in family for info in node.all_processes.get("raylet", [])):
+                return str(node.node_id)
+        return ""
+
     def kill(self, node_id: str) -> None:
         """End everything of a node at once, as losing its power does."""
         node = next(node for node in self.nodes if node.node_id == node_id)

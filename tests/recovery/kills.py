@@ -4,12 +4,9 @@ import asyncio
 import os
 import signal
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable
-from typing import Any
 
-import httpx
-
+from actors.outcomes import Unavailable
 from tests.end_to_end.running import until
 from tests.end_to_end.test_moving import moved
 from tests.nodes.cluster import Nodes
@@ -61,30 +58,34 @@ class NodeKills:
     def __init__(self, cluster: Nodes, hosts: int) -> None:
         self._cluster = cluster
         self._hosts = hosts
+        self._head = str(cluster.nodes[0].node_id)
 
     async def __call__(self, stock: LargeStock) -> float:
         """Kill a node with its hosts: from the kill until every partition has answered."""
         await until(lambda: self._is_spread(stock), "each node has its share", _BACK_S_MAX)
         await stock.rest()
-        head = str(self._cluster.nodes[0].node_id)
-        lost = next(node for node in await self._nodes(stock) if node != head)
+        lost = await self._worst(stock)
         killed_s = time.monotonic()
         self._cluster.kill(lost)
         took_s = max(await stock.ask_every_partition()) - killed_s
         self._cluster.add()
         return took_s
 
+    async def _worst(self, stock: LargeStock) -> str:
+        """Return a node with a host, not the head; one that a standby would be lost with, if there is any."""
+        owners = [owner for owner in await stock.hosts() if owner["node"] != self._head]
+        standbys = set(stock.binkeeper.pids("host")) - {owner["pid"] for owner in await stock.hosts()}
+        nodes = {self._cluster.node_of(pid) for pid in standbys}
+        return next(
+            (str(owner["node"]) for owner in owners if owner["node"] in nodes), str(owners[0]["node"])
+        )
+
     async def _is_spread(self, stock: LargeStock) -> bool:
-        if len(await self._nodes(stock)) == self._hosts:
-            return True
+        try:
+            nodes = {owner["node"] for owner in await stock.hosts()}
+        except Unavailable:
+            return False
+        if len(nodes) == self._hosts:
+            return len(stock.binkeeper.pids("host")) > self._hosts  # Somebody stands by.
         await moved(stock.binkeeper, "rebalance")
         return False
-
-    async def _nodes(self, stock: LargeStock) -> Counter[str]:
-        """Return how many hosts with partitions each node has."""
-        try:
-            async with stock.binkeeper.http() as http:
-                told: dict[str, Any] = (await http.get("/status")).json()
-        except httpx.HTTPError:
-            return Counter()
-        return Counter(found["node"] for found in told["hosts"] if found["partitions"])
