@@ -20,7 +20,7 @@ from actors.queries import QUERY_NAMES, Query
 from actors.requests import Status
 from engine.commands import OPERATION_NAMES, Command
 from engine.refusals import Refused
-from persistence.ports import Directory, Placement
+from persistence.placement import Directory, Placement
 
 PENDING_MAX = 50_000
 """Most requests that wait for their outcome: the full queues of five hosts."""

@@ -12,7 +12,7 @@ from actors.outcomes import Answered, OutcomeUnknown, Overloaded, Unavailable
 from actors.queries import ReadStock
 from actors.requests import Status
 from engine.commands import ReceiveStock
-from persistence.ports import Placement
+from persistence.placement import Placement
 from tests.component.actors.world import PARTITIONS, TOKEN, World, number_of, until, view_of, world
 
 RECEIVE = ReceiveStock("LON", "TEA", "A", 1)
