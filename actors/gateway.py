@@ -5,12 +5,14 @@ happens once. One that is not answered by its deadline fails with what is known:
 """
 
 import asyncio
+import itertools
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
 import structlog
 
+from actors.controls import Controls
 from actors.frames import decode_refusal, decode_view
 from actors.lane_client import Lane, Nonsense
 from actors.lanes import Lanes
@@ -58,10 +60,10 @@ class LaneGateway:
         self._loop = asyncio.get_running_loop()
         self._routes: dict[int, Lane] = {}
         self._lanes = Lanes(token, self._receive, self._lost)
+        self._ids = itertools.count(1)
+        self._controls = Controls(self._lanes, self._ids)
         self._pending: dict[int, Pending] = {}
-        self._controls: dict[int, Pending] = {}
         self._waiting: dict[int, list[Pending]] = {}
-        self._next_id = 1
         self._placed: dict[int, tuple[str, int]] = {}
         """(host, epoch) by which each partition's route was found."""
         self._refuted: dict[int, tuple[str, int]] = {}
@@ -83,8 +85,7 @@ class LaneGateway:
         return self._send(partition, QUERY_NAMES[type(query)], None, query)
 
     def _send(self, partition: int, name: str, key: str | None, fields: Any) -> asyncio.Future[Any]:  # noqa: ANN401
-        pending = Pending(self._next_id, partition, name, key, fields)
-        self._next_id += 1
+        pending = Pending(next(self._ids), partition, name, key, fields)
         pending.future = self._loop.create_future()
         if self._is_closed:
             pending.future.set_exception(Unavailable("the gateway is closed; nothing happened"))
@@ -113,7 +114,7 @@ class LaneGateway:
     def _receive(self, lane: Lane, request_id: int, status: int, answer: msgspec.Raw) -> None:
         pending = self._pending.get(request_id)
         if pending is None:
-            self._receive_control(request_id, status, answer)
+            self._controls.receive(request_id, status, answer)
             return
         if pending.lane is not lane and status in _OF_ITS_OWNER:
             return
@@ -154,16 +155,6 @@ class LaneGateway:
             return LedgerRefused(str(decode_view(answer)))
         return Unavailable(str(decode_view(answer) or "the host is stopping"))
 
-    def _receive_control(self, request_id: int, status: int, answer: msgspec.Raw) -> None:
-        pending = self._controls.get(request_id)
-        if pending is None or pending.future.done():
-            return
-        view = decode_view(answer)
-        if status == Status.ANSWERED:
-            pending.future.set_result(view)
-        else:
-            pending.future.set_exception(Unavailable(str(view)))
-
     def _lost(self, lane: Lane) -> None:
         """Send what a broken lane left unanswered again, in order, to whoever owns it now."""
         for partition in [partition for partition, route in self._routes.items() if route is lane]:
@@ -171,9 +162,7 @@ class LaneGateway:
         for pending in [pending for pending in self._pending.values() if pending.lane is lane]:
             pending.was_lost = True
             self._park(pending)
-        for pending in self._controls.values():
-            if pending.lane is lane and not pending.future.done():
-                pending.future.set_exception(Unavailable(f"the lane to {lane.address} was lost"))
+        self._controls.lost(lane)
 
     # Finding owners
 
@@ -277,28 +266,11 @@ class LaneGateway:
                 pending.was_lost = True
                 self._park(pending)
 
-    # Control
+    # Hosts
 
     async def control(self, address: str, name: str, fields: Any, timeout_s: float = 30.0) -> Any:  # noqa: ANN401
         """Ask a host about itself; `timeout_s` is for the way there too. Raises Unavailable."""
-        pending = Pending(self._next_id, -1, name, None, fields)
-        self._next_id += 1
-        pending.future = self._loop.create_future()
-        try:
-            async with asyncio.timeout(timeout_s):
-                lane = await self._lanes.to(address)
-                if lane is None:
-                    message = f"no lane to {address}"
-                    raise Unavailable(message)
-                pending.lane = lane
-                self._controls[pending.id] = pending
-                lane.send(pending.id, -1, name, None, fields)
-                return await pending.future
-        except TimeoutError as fault:
-            message = f"{address} did not answer {name!r} within {timeout_s:g} s"
-            raise Unavailable(message) from fault
-        finally:
-            self._controls.pop(pending.id, None)
+        return await self._controls.ask(address, name, fields, timeout_s)
 
     async def _addresses(self) -> list[str]:
         return sorted({placement.address for placement in await self._directory.placements()})
@@ -322,8 +294,9 @@ class LaneGateway:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._lanes.close()
-        for pending in [*self._pending.values(), *self._controls.values()]:
+        for pending in self._pending.values():
             if not pending.future.done():
                 pending.future.set_exception(late(pending))
+        self._controls.close()
         self._pending.clear()
         self._waiting.clear()
