@@ -13,15 +13,13 @@ import msgspec
 import structlog
 
 from actors.controls import Controls
-from actors.frames import decode_refusal, decode_view
-from actors.lane_client import Lane, Nonsense
+from actors.lane_client import Lane
 from actors.lanes import Lanes
-from actors.outcomes import Answered, LedgerRefused, Outcome, Overloaded, Unavailable
-from actors.pending import Pending, late
+from actors.outcomes import LedgerRefused, Outcome, Overloaded, Unavailable
+from actors.pending import OVERLOADED_RETRY_MS, Pending, late, outcome_of
 from actors.queries import QUERY_NAMES, Query
 from actors.requests import Status
 from engine.commands import OPERATION_NAMES, Command
-from engine.refusals import Refused
 from persistence.placement import Directory, Placement
 
 PENDING_MAX = 50_000
@@ -30,7 +28,6 @@ _log = structlog.get_logger()
 
 _RETRY_S = 0.03
 _DIRECTORY_S_MAX = 5.0
-_OVERLOADED_RETRY_MS = 100
 _OF_ITS_OWNER = frozenset(Status) - {Status.ANSWERED, Status.REPLAYED}
 """What only the host that a request waits for can say. An answer is as good from where it was sent before: it
 leaves there when it is durable, that to a read when the ledger has confirmed who is the owner. That it was
@@ -91,7 +88,7 @@ class LaneGateway:
             pending.future.set_exception(Unavailable("the gateway is closed; nothing happened"))
             return pending.future
         if len(self._pending) >= self._pending_max:
-            pending.future.set_exception(Overloaded(_OVERLOADED_RETRY_MS))
+            pending.future.set_exception(Overloaded(OVERLOADED_RETRY_MS))
             return pending.future
         pending.deadline_s = self._loop.time() + self._timeout_s
         self._pending[pending.id] = pending
@@ -124,36 +121,18 @@ class LaneGateway:
                 self._refuted[pending.partition] = self._placed[pending.partition]
             self._park(pending)
             return
-        outcome = self._outcome_of(pending, status, answer)  # While it still waits: it may raise.
+        outcome = outcome_of(pending, status, answer)  # While it still waits: it may raise.
         pending.lane = None
         del self._pending[request_id]
         if pending.future.done():
             return
         if isinstance(outcome, Exception):
+            if isinstance(outcome, LedgerRefused):
+                # Next time the directory is asked: another host may have taken the partition, and serve it.
+                self._routes.pop(pending.partition, None)
             pending.future.set_exception(outcome)
         else:
             pending.future.set_result(outcome)
-
-    def _outcome_of(self, pending: Pending, status: int, answer: msgspec.Raw) -> Outcome | Exception:
-        """Return what a reply means. Raises Nonsense or one of UNREADABLE when it means nothing."""
-        if status == Status.ANSWERED or status == Status.REPLAYED:  # noqa: PLR1714 - on the hot path
-            return Answered(decode_view(answer), status == Status.REPLAYED)
-        if status == Status.REFUSED or status == Status.REFUSED_AGAIN:  # noqa: PLR1714 - on the hot path
-            code, fields = decode_refusal(answer)
-            return Refused(code, fields, status == Status.REFUSED_AGAIN)
-        if status == Status.MALFORMED:
-            return ValueError(str(decode_view(answer)))
-        if status not in (Status.OVERLOADED, Status.UNAVAILABLE, Status.LEDGER_REFUSED):
-            raise Nonsense(f"there is no status {status}")
-        if pending.key is not None and pending.was_lost:
-            return late(pending)  # Nothing happened there, but perhaps where it was before.
-        if status == Status.OVERLOADED:
-            return Overloaded(_OVERLOADED_RETRY_MS)
-        if status == Status.LEDGER_REFUSED:
-            # Next time the directory is asked: another host may have taken the partition, and serve it.
-            self._routes.pop(pending.partition, None)
-            return LedgerRefused(str(decode_view(answer)))
-        return Unavailable(str(decode_view(answer) or "the host is stopping"))
 
     def _lost(self, lane: Lane) -> None:
         """Send what a broken lane left unanswered again, in order, to whoever owns it now."""
