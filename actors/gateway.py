@@ -34,6 +34,8 @@ leaves there when it is durable, that to a read when the ledger has confirmed wh
 refused there, or that nothing happened, says little: it may happen where it was sent since."""
 _OVERDUE_S = 1.0
 """An answer that takes longer makes the gateway look whether the partition has a new owner."""
+_REFUSED_S = 1.0
+"""For so long the host that says that a partition's ledger is refused is believed to be its owner."""
 
 
 class LaneGateway:
@@ -65,6 +67,8 @@ class LaneGateway:
         """(host, epoch) by which each partition's route was found."""
         self._refuted: dict[int, tuple[str, int]] = {}
         """What the directory said of partitions whose host says that they have moved."""
+        self._refused_s: dict[int, float] = {}
+        """When the directory was last to be asked whether another host has a partition that is refused."""
         self._resolver: asyncio.Task[None] | None = None
         self._rerouter: asyncio.Task[None] | None = None
         self._rerouted_s = 0.0
@@ -128,11 +132,21 @@ class LaneGateway:
             return
         if isinstance(outcome, Exception):
             if isinstance(outcome, LedgerRefused):
-                # Next time the directory is asked: another host may have taken the partition, and serve it.
-                self._routes.pop(pending.partition, None)
+                self._look_again(pending.partition)
             pending.future.set_exception(outcome)
         else:
             pending.future.set_result(outcome)
+
+    def _look_again(self, partition: int) -> None:
+        """Have the next request look whether another host has taken a refused partition, and serves it.
+
+        Not each of them: the host that answers is asked at once, and the directory is a database.
+        """
+        now_s = self._loop.time()
+        looked_s = self._refused_s.get(partition)
+        if looked_s is None or now_s - looked_s >= _REFUSED_S:
+            self._refused_s[partition] = now_s
+            self._routes.pop(partition, None)
 
     def _lost(self, lane: Lane) -> None:
         """Send what a broken lane left unanswered again, in order, to whoever owns it now."""
