@@ -14,7 +14,8 @@ from actors.courier import Courier
 from actors.gateway import LaneGateway
 from actors.handing_over import HandingOver
 from actors.host import Host
-from actors.lane_server import Control, LaneServer
+from actors.intake import Control
+from actors.lane_server import LaneServer
 from actors.snapshotter import Snapshotter
 from persistence.placement import Directory
 from persistence.ports import Cursors, Streams

@@ -7,4 +7,4 @@ import pytest
 def patient(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     """Refuse nothing for its age on a slow machine, except where that is what is tested."""
     if request.module.__name__.rpartition(".")[2] != "test_overload":
-        monkeypatch.setattr("actors.lane_server._WAIT_S_MAX", 30.0)
+        monkeypatch.setattr("actors.intake._WAIT_S_MAX", 30.0)
