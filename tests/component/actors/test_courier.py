@@ -53,7 +53,7 @@ async def test_a_partition_that_is_taken_over_while_its_entries_are_sent_starts_
     async with world() as w:
         await until(lambda: w.hosts[0].courier.lag == 0)
         gated = GatedStreams(w)
-        w.hosts[0].courier._streams = gated
+        w.hosts[0].courier._streams = w.hosts[0].courier._marks._streams = gated
         with gated.gate.held():
             await w.receive("TEA", 5)
             await until(lambda: gated.gate.waiting == 1)
