@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from actors.drift import Drift
 from actors.seen import Seen
 from actors.sums import Balance, Place, Sum, Sums
 from persistence.ports import SUMMED_MAX, Unavailable
@@ -50,8 +51,6 @@ _DURABLE_TRIES = 400
 _DURABLE_POLL_S = 0.005
 _MEND_AGAIN_S = 60.0
 """A partition is not rebuilt more often than once a minute: its callers wait meanwhile."""
-_LOGGED_MAX = 100
-"""Places that are logged in a round."""
 
 _NOTHING = Sum()
 
@@ -74,8 +73,7 @@ class Auditor:
     ) -> None:
         self._host = host
         self._mends = mends
-        self._differs: dict[str, str] = {}
-        """The first place of the partition under audit where each of the things compared differs."""
+        self._drift = Drift()
         self._mended_s: dict[int, float] = {}
         """When each partition was given to be rebuilt last, on the stopwatch."""
         self._pace = pace or self._rest
@@ -83,8 +81,6 @@ class Auditor:
         self._lots_max = lots_max
         self._began_s = 0.0
         self._spent_s = 0.0
-        self._found = 0
-        self._logged = 0
 
     async def run(self) -> None:
         """Audit until cancelled."""
@@ -98,11 +94,11 @@ class Auditor:
         What is found is published at once; it is taken back when a round finds less that compared everything.
         """
         gauges = self._host.gauges
-        self._found = self._logged = 0
+        self._drift = Drift()
         self._began_s = self._host.stopwatch()
         is_whole = bool(self._host.owned)
         for owned in list(self._host.owned.values()):
-            self._differs.clear()
+            self._drift.next_partition()
             try:
                 is_whole &= await self._audit(owned)
             except Unavailable as fault:
@@ -111,27 +107,24 @@ class Auditor:
             self._mend(owned)
             await self._stepped()
         if is_whole:
-            gauges.drift = self._found
+            gauges.drift = self._drift.units
             gauges.audit_rounds += 1
             gauges.audited_at_ms = self._host.clock()
 
     def _mend(self, owned: OwnedPartition) -> None:
-        """Have a partition rebuilt whose memory or snapshot is not what its ledger adds up to.
-
-        Not where the ledger itself does not add up: nothing right can be made of it.
-        """
+        """Have a partition rebuilt whose memory or snapshot is not what its ledger adds up to."""
         number, now_s = owned.state.number, self._host.stopwatch()
-        if not self._mends or not self._differs or "entries" in self._differs or not self._is_ours(owned):
+        why = self._drift.to_mend
+        if not self._mends or why is None or not self._is_ours(owned):
             return
         last_s = self._mended_s.get(number)
         if last_s is None or now_s - last_s >= _MEND_AGAIN_S:
             self._mended_s[number] = now_s
-            what, place = next(iter(self._differs.items()))
-            self._host.ownership.distrust(number, f"the audit of {what} found drift at {place}")
+            self._host.ownership.distrust(number, why)
 
     async def _stepped(self) -> None:
         """Publish what was found, and give others a turn."""
-        self._host.gauges.drift = max(self._host.gauges.drift, self._found)
+        self._host.gauges.drift = max(self._host.gauges.drift, self._drift.units)
         await self._pace(self._host.stopwatch() - self._began_s)
         self._began_s = self._host.stopwatch()
 
@@ -246,20 +239,22 @@ class Auditor:
         lots = seen.lots if seen is not None else {}
         for place in totals.keys() | rows.keys() | lots.keys():
             total = totals.get(place, _NOTHING)
-            self._differ(key, place, "entries", total.beyond, (0, 0, 0))
+            self._drift.compare(key, place, "entries", total.beyond, (0, 0, 0))
             if seen is not None:
                 lot_seq, balance = lots.get(place, (0, (0, 0, 0)))
                 if lot_seq <= sums.seq:
-                    self._differ(key, place, "memory", balance, total.balance)
+                    self._drift.compare(key, place, "memory", balance, total.balance)
                 elif last is not None:
-                    self._differ(key, place, "memory", balance, _balance_at(last.get(lot_seq), key, place))
+                    self._drift.compare(
+                        key, place, "memory", balance, _balance_at(last.get(lot_seq), key, place)
+                    )
                 else:
                     is_whole = False
             row = rows.get(place)
             is_written = seen is None or total.seq <= snapshot_seq
             if is_written and (row is None or row.seq <= sums.seq):
                 balance = (row.on_hand, row.reserved, row.held) if row else (0, 0, 0)
-                self._differ(key, place, "snapshot", balance, total.balance)
+                self._drift.compare(key, place, "snapshot", balance, total.balance)
         return is_whole
 
     async def _compare_reservations(self, key: StockKey, seen: Seen) -> None:
@@ -272,28 +267,7 @@ class Auditor:
                 await self._host.sleep(0)
         for place in seen.lots.keys() | promised.keys():
             reserved = seen.lots[place][1][1] if place in seen.lots else 0
-            self._differ(key, place, "reservations", (0, promised[place], 0), (0, reserved, 0))
-
-    def _differ(self, key: StockKey, place: Place, what: str, found: Balance, expected: Balance) -> None:
-        """Count by how many units a place differs, and log it."""
-        if found == expected:
-            return
-        site, sku = key
-        self._differs.setdefault(what, f"{site}/{sku} at {place[0]}")
-        self._found += sum(abs(one - other) for one, other in zip(found, expected, strict=True))
-        self._logged += 1
-        if self._logged <= _LOGGED_MAX:
-            location, lot = place
-            _log.error(
-                "drift",
-                of=what,
-                site=site,
-                sku=sku,
-                location=location,
-                lot=lot,
-                found=found,
-                expected=expected,
-            )
+            self._drift.compare(key, place, "reservations", (0, promised[place], 0), (0, reserved, 0))
 
 
 def _balance_at(entry: Entry | None, key: StockKey, place: Place) -> Balance:

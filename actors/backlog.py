@@ -26,6 +26,11 @@ class Track:
         self.looks_back = False
         """Whether bins that changed shortly before the cursor may be missing in `STOCK`."""
 
+    @property
+    def number(self) -> int:
+        """The partition's."""
+        return self.owned.state.number
+
 
 class ChangedBins:
     """Bins whose state is still to be broadcast, the longest waiting first, each once."""

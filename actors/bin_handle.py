@@ -20,7 +20,8 @@ from actors.queries import ExplainStock, ReadBin
 from actors.reservations import SpanningReservations
 from engine import commands as c
 from engine.partitioning import partition_of
-from persistence.ports import Placement, Unavailable
+from persistence.placement import Placement
+from persistence.ports import Unavailable
 
 
 class BinHandle:

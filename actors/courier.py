@@ -5,10 +5,6 @@ that they changed to `stock.<site>.<sku>.<location>`. A bin's state is asked of 
 so that it is never ahead of the ledger. What was committed while the streams were away, or under another
 owner, is read from the ledger.
 
-Where to go on is known twice: the `LEDGER` stream itself tells the last entry that it holds, so that a stream
-that lost its tail gets it again; a durable cursor tells up to where entries and bins are broadcast, so that
-nothing is left out because of what others wrote into the stream.
-
 The courier yields to commands. Entries travel hundreds to a message; bins cost a message each, and while the
 host is busy they get a share of its time and no more: each message then shows more changes at once.
 """
@@ -21,6 +17,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from actors.backlog import ChangedBins, Track
+from actors.marks import Marks
 from actors.messages import ledger_messages, stock_messages
 from actors.overtaken import Overtaken
 from persistence.ports import Cursors, Message, Streams, Unavailable
@@ -69,14 +66,13 @@ class Courier:
     def __init__(self, host: Host, streams: Streams, cursors: Cursors, peers: Gateway) -> None:
         self._host = host
         self._streams = streams
-        self._cursors = cursors
+        self._marks = Marks(streams, cursors)
         self._tracks: dict[int, Track] = {}
         self._pending: dict[int, None] = {}
         self._bins = ChangedBins()
         self._bins_on_their_way = 0
         self.overtaken = Overtaken(host, streams, peers)
         self._buffered = 0
-        self._saved: dict[int, int] = {}
         self._wake = asyncio.Event()
         host.on_owned.append(self._owned)
         host.on_committed.append(self._committed)
@@ -102,7 +98,7 @@ class Courier:
             self._buffered -= len(old.buffer)
         self._tracks[number] = Track(owned)
         self._bins.forget(number)
-        self._saved.pop(number, None)
+        self._marks.forget(number)
         self._pending[number] = None
         self._wake.set()
 
@@ -211,7 +207,7 @@ class Courier:
         if messages:
             await self._publish(messages)
         for track, entries in sent:
-            if self._tracks.get(track.owned.state.number) is track:  # Else it has been taken over meanwhile.
+            if self._tracks.get(track.number) is track:  # Else it has been taken over meanwhile.
                 track.cursor = entries[-1].seq
                 self._bins.note(entries)
         return (_ENTRIES_PER_ROUND - room) * _S_PER_ENTRY + len(messages) * _S_PER_MESSAGE
@@ -221,23 +217,12 @@ class Courier:
             await self._streams.publish(messages[start : start + _MESSAGES_PER_TURN])
 
     async def _find_cursors(self, numbers: list[int]) -> None:
-        """Start from where both the stream and the durable cursor are.
-
-        A stream that lost its tail gets it again. One that says that it holds more than the cursor knows of
-        is not believed: other programs can write to it, and an entry that is sent twice does less harm than
-        one that is left out. The bins of entries that are sent again are broadcast again too.
-        """
+        """Find out where partitions go on. Raises Unavailable."""
         if not numbers:
             return
-        tails = await self._streams.ledger_tails(numbers)
-        cursors = await self._cursors.cursors(numbers)
-        for number in numbers:
-            track = self._tracks[number]
-            cursor = min(cursors.get(number, 0), track.committed_seq)
-            tail = max(tails.get(number, cursor), 0)
-            if cursor > tail:
-                self._saved[number] = -1
-            track.cursor = min(cursor, tail)
+        tracks = [self._tracks[number] for number in numbers]
+        await self._marks.find(tracks)
+        for track in tracks:
             if track.looks_back:
                 await self._look_back(track)
 
@@ -246,7 +231,7 @@ class Courier:
 
         `STOCK` and `LEDGER` are files of their own: one may lose what the other has kept.
         """
-        number, state = track.owned.state.number, track.owned.state
+        number, state = track.number, track.owned.state
         after_seq = await self._host.ledger.seq_at(number, state.at_ms - _UNSYNCED_MS)
         while after_seq < track.cursor:
             entries = await self._host.ledger.read(number, after_seq, _ENTRIES_PER_MESSAGE)
@@ -256,7 +241,7 @@ class Courier:
 
     async def _entries_after_cursor(self, track: Track, most: int) -> list[Entry]:
         if track.is_behind:
-            entries = await self._host.ledger.read(track.owned.state.number, track.cursor, most)
+            entries = await self._host.ledger.read(track.number, track.cursor, most)
             entries = [entry for entry in entries if entry.seq <= track.committed_seq]
             if (entries[-1].seq if entries else track.cursor) >= track.committed_seq:
                 track.is_behind = False
@@ -303,14 +288,4 @@ class Courier:
         for number, first_seq in self._bins.first_seqs():
             if number in done:
                 done[number] = min(done[number], first_seq - 1)
-        moved = {number: seq for number, seq in done.items() if seq > 0 and seq != self._saved.get(number)}
-        if not moved:
-            return
-        back = {number: seq for number, seq in moved.items() if self._saved.get(number) == -1}
-        try:
-            if back:
-                await self._cursors.move_cursors(back, back=True)
-            await self._cursors.move_cursors(moved)
-        except Unavailable:
-            return
-        self._saved.update(moved)
+        await self._marks.save(done)

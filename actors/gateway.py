@@ -5,22 +5,22 @@ happens once. One that is not answered by its deadline fails with what is known:
 """
 
 import asyncio
+import itertools
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
 import structlog
 
-from actors.frames import decode_refusal, decode_view
-from actors.lane_client import Lane, Nonsense
+from actors.controls import Controls
+from actors.lane_client import Lane
 from actors.lanes import Lanes
-from actors.outcomes import Answered, LedgerRefused, Outcome, Overloaded, Unavailable
-from actors.pending import Pending, late
+from actors.outcomes import LedgerRefused, Outcome, Overloaded, Unavailable
+from actors.pending import OVERLOADED_RETRY_MS, Pending, late, outcome_of
 from actors.queries import QUERY_NAMES, Query
 from actors.requests import Status
 from engine.commands import OPERATION_NAMES, Command
-from engine.refusals import Refused
-from persistence.ports import Directory, Placement
+from persistence.placement import Directory, Placement
 
 PENDING_MAX = 50_000
 """Most requests that wait for their outcome: the full queues of five hosts."""
@@ -28,13 +28,14 @@ _log = structlog.get_logger()
 
 _RETRY_S = 0.03
 _DIRECTORY_S_MAX = 5.0
-_OVERLOADED_RETRY_MS = 100
 _OF_ITS_OWNER = frozenset(Status) - {Status.ANSWERED, Status.REPLAYED}
 """What only the host that a request waits for can say. An answer is as good from where it was sent before: it
 leaves there when it is durable, that to a read when the ledger has confirmed who is the owner. That it was
 refused there, or that nothing happened, says little: it may happen where it was sent since."""
 _OVERDUE_S = 1.0
 """An answer that takes longer makes the gateway look whether the partition has a new owner."""
+_REFUSED_S = 1.0
+"""For so long the host that says that a partition's ledger is refused is believed to be its owner."""
 
 
 class LaneGateway:
@@ -58,14 +59,16 @@ class LaneGateway:
         self._loop = asyncio.get_running_loop()
         self._routes: dict[int, Lane] = {}
         self._lanes = Lanes(token, self._receive, self._lost)
+        self._ids = itertools.count(1)
+        self._controls = Controls(self._lanes, self._ids)
         self._pending: dict[int, Pending] = {}
-        self._controls: dict[int, Pending] = {}
         self._waiting: dict[int, list[Pending]] = {}
-        self._next_id = 1
         self._placed: dict[int, tuple[str, int]] = {}
         """(host, epoch) by which each partition's route was found."""
         self._refuted: dict[int, tuple[str, int]] = {}
         """What the directory said of partitions whose host says that they have moved."""
+        self._refused_s: dict[int, float] = {}
+        """When the directory was last to be asked whether another host has a partition that is refused."""
         self._resolver: asyncio.Task[None] | None = None
         self._rerouter: asyncio.Task[None] | None = None
         self._rerouted_s = 0.0
@@ -83,14 +86,13 @@ class LaneGateway:
         return self._send(partition, QUERY_NAMES[type(query)], None, query)
 
     def _send(self, partition: int, name: str, key: str | None, fields: Any) -> asyncio.Future[Any]:  # noqa: ANN401
-        pending = Pending(self._next_id, partition, name, key, fields)
-        self._next_id += 1
+        pending = Pending(next(self._ids), partition, name, key, fields)
         pending.future = self._loop.create_future()
         if self._is_closed:
             pending.future.set_exception(Unavailable("the gateway is closed; nothing happened"))
             return pending.future
         if len(self._pending) >= self._pending_max:
-            pending.future.set_exception(Overloaded(_OVERLOADED_RETRY_MS))
+            pending.future.set_exception(Overloaded(OVERLOADED_RETRY_MS))
             return pending.future
         pending.deadline_s = self._loop.time() + self._timeout_s
         self._pending[pending.id] = pending
@@ -113,7 +115,7 @@ class LaneGateway:
     def _receive(self, lane: Lane, request_id: int, status: int, answer: msgspec.Raw) -> None:
         pending = self._pending.get(request_id)
         if pending is None:
-            self._receive_control(request_id, status, answer)
+            self._controls.receive(request_id, status, answer)
             return
         if pending.lane is not lane and status in _OF_ITS_OWNER:
             return
@@ -123,46 +125,28 @@ class LaneGateway:
                 self._refuted[pending.partition] = self._placed[pending.partition]
             self._park(pending)
             return
-        outcome = self._outcome_of(pending, status, answer)  # While it still waits: it may raise.
+        outcome = outcome_of(pending, status, answer)  # While it still waits: it may raise.
         pending.lane = None
         del self._pending[request_id]
         if pending.future.done():
             return
         if isinstance(outcome, Exception):
+            if isinstance(outcome, LedgerRefused):
+                self._look_again(pending.partition)
             pending.future.set_exception(outcome)
         else:
             pending.future.set_result(outcome)
 
-    def _outcome_of(self, pending: Pending, status: int, answer: msgspec.Raw) -> Outcome | Exception:
-        """Return what a reply means. Raises Nonsense or one of UNREADABLE when it means nothing."""
-        if status == Status.ANSWERED or status == Status.REPLAYED:  # noqa: PLR1714 - on the hot path
-            return Answered(decode_view(answer), status == Status.REPLAYED)
-        if status == Status.REFUSED or status == Status.REFUSED_AGAIN:  # noqa: PLR1714 - on the hot path
-            code, fields = decode_refusal(answer)
-            return Refused(code, fields, status == Status.REFUSED_AGAIN)
-        if status == Status.MALFORMED:
-            return ValueError(str(decode_view(answer)))
-        if status not in (Status.OVERLOADED, Status.UNAVAILABLE, Status.LEDGER_REFUSED):
-            raise Nonsense(f"there is no status {status}")
-        if pending.key is not None and pending.was_lost:
-            return late(pending)  # Nothing happened there, but perhaps where it was before.
-        if status == Status.OVERLOADED:
-            return Overloaded(_OVERLOADED_RETRY_MS)
-        if status == Status.LEDGER_REFUSED:
-            # Next time the directory is asked: another host may have taken the partition, and serve it.
-            self._routes.pop(pending.partition, None)
-            return LedgerRefused(str(decode_view(answer)))
-        return Unavailable(str(decode_view(answer) or "the host is stopping"))
+    def _look_again(self, partition: int) -> None:
+        """Have the next request look whether another host has taken a refused partition, and serves it.
 
-    def _receive_control(self, request_id: int, status: int, answer: msgspec.Raw) -> None:
-        pending = self._controls.get(request_id)
-        if pending is None or pending.future.done():
-            return
-        view = decode_view(answer)
-        if status == Status.ANSWERED:
-            pending.future.set_result(view)
-        else:
-            pending.future.set_exception(Unavailable(str(view)))
+        Not each of them: the host that answers is asked at once, and the directory is a database.
+        """
+        now_s = self._loop.time()
+        looked_s = self._refused_s.get(partition)
+        if looked_s is None or now_s - looked_s >= _REFUSED_S:
+            self._refused_s[partition] = now_s
+            self._routes.pop(partition, None)
 
     def _lost(self, lane: Lane) -> None:
         """Send what a broken lane left unanswered again, in order, to whoever owns it now."""
@@ -171,9 +155,7 @@ class LaneGateway:
         for pending in [pending for pending in self._pending.values() if pending.lane is lane]:
             pending.was_lost = True
             self._park(pending)
-        for pending in self._controls.values():
-            if pending.lane is lane and not pending.future.done():
-                pending.future.set_exception(Unavailable(f"the lane to {lane.address} was lost"))
+        self._controls.lost(lane)
 
     # Finding owners
 
@@ -277,28 +259,11 @@ class LaneGateway:
                 pending.was_lost = True
                 self._park(pending)
 
-    # Control
+    # Hosts
 
     async def control(self, address: str, name: str, fields: Any, timeout_s: float = 30.0) -> Any:  # noqa: ANN401
         """Ask a host about itself; `timeout_s` is for the way there too. Raises Unavailable."""
-        pending = Pending(self._next_id, -1, name, None, fields)
-        self._next_id += 1
-        pending.future = self._loop.create_future()
-        try:
-            async with asyncio.timeout(timeout_s):
-                lane = await self._lanes.to(address)
-                if lane is None:
-                    message = f"no lane to {address}"
-                    raise Unavailable(message)
-                pending.lane = lane
-                self._controls[pending.id] = pending
-                lane.send(pending.id, -1, name, None, fields)
-                return await pending.future
-        except TimeoutError as fault:
-            message = f"{address} did not answer {name!r} within {timeout_s:g} s"
-            raise Unavailable(message) from fault
-        finally:
-            self._controls.pop(pending.id, None)
+        return await self._controls.ask(address, name, fields, timeout_s)
 
     async def _addresses(self) -> list[str]:
         return sorted({placement.address for placement in await self._directory.placements()})
@@ -322,8 +287,9 @@ class LaneGateway:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._lanes.close()
-        for pending in [*self._pending.values(), *self._controls.values()]:
+        for pending in self._pending.values():
             if not pending.future.done():
                 pending.future.set_exception(late(pending))
+        self._controls.close()
         self._pending.clear()
         self._waiting.clear()

@@ -8,7 +8,6 @@ that no other request can come between. `Host` is plain asyncio: Ray, Postgres a
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
@@ -19,6 +18,7 @@ from actors.committer import Batch, Committer
 from actors.doubts import Doubts
 from actors.frames import encode
 from actors.gauges import Gauges
+from actors.host_options import HostOptions
 from actors.key_window import KeyWindow, Remembered
 from actors.looking_back import LookingBack
 from actors.owned import OwnedPartition
@@ -43,6 +43,8 @@ from engine.state import Stock
 from engine.views import answer, bin_view, explain_view, reservation_view, stock_view
 from persistence.ports import Ledger, Snapshots
 
+__all__ = ["Host", "HostOptions"]
+
 _log = structlog.get_logger()
 
 _ANSWERED = Status.ANSWERED
@@ -53,27 +55,6 @@ _Read = ReadStock | ReadBin | ReadReservation | ExplainStock
 
 Clock = Callable[[], int]
 """Milliseconds UTC."""
-
-
-@dataclass(frozen=True, slots=True)
-class HostOptions:
-    """Limits of a host."""
-
-    name: str
-    max_in_flight: int = 10_000
-    """Requests taken and not yet answered; more are refused at once."""
-    key_window: int = 50_000
-    """Newest command keys kept with their answers."""
-    key_window_bytes: int = 64 * 1024 * 1024
-    """Of the answers that are kept; beyond it the oldest keys leave as well."""
-    recovered_keys: int = 20_000
-    """Newest command keys that a new owner starts with: those whose callers may still repeat them."""
-    snapshot_interval_s: float = 5.0
-    snapshot_entries: int = 100_000
-    """Entries behind which a snapshot is never left, however busy the host is."""
-    tentative_sweep_s: float = 1.0
-    active_stocks_max: int = 1_000_000
-    """Stocks kept active; beyond it those without open reservations are set to rest."""
 
 
 class Host:

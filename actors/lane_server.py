@@ -1,38 +1,31 @@
-"""The host's end of the lanes: takes frames of requests, sends frames of replies."""
+"""The host's end of the lanes: takes frames of requests, sends frames of replies.
+
+What becomes of the requests is `actors.intake`'s.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import hmac
-from collections import deque
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import msgspec
 import structlog
 
-from actors.bounds import beyond_bounds, is_plain
 from actors.frames import (
     FRAME_BYTES_MAX,
     HELLO_BYTES_MAX,
     LANE_VERSION,
-    REQUESTS_PER_FRAME_MAX,
     UNREADABLE,
     FrameReader,
-    RawRequest,
-    decode_command,
     decode_hello,
     decode_requests,
     encode,
-    fingerprint_of,
     frame,
     frames_of,
 )
-from actors.outcomes import Fault
-from actors.queries import QUERIES
-from actors.requests import Request, Status
-from engine.commands import OPERATIONS, ReserveStock
-from engine.touching import lies_in
+from actors.intake import Control, Intake
+from actors.requests import Request
 
 if TYPE_CHECKING:
     from actors.host import Host
@@ -42,31 +35,12 @@ _log = structlog.get_logger()
 _WRITE_BUFFER_MAX = 64 * 1024 * 1024
 """Bytes that a caller may leave unread before its lane is cut."""
 
-_SLICE = 16
-"""Requests decided in one turn of the loop, about 0.2 ms. Each commit needs several turns: with long slices
-it waits for them, with short ones it takes few along."""
-
-_REFUSED_SLICE = 128
-"""Requests refused in one turn of the loop."""
-
-_WAIT_S_MAX = 0.25
-"""How long a request may wait for its turn. One that waited longer is refused without being looked at, which
-costs a tenth of deciding it: so those that are decided answer in time, however many come."""
-_WAITING_MIN = 256
-"""Requests of a lane that may wait for longer: as many as one batch has under way."""
-
-_OPERATIONS = OPERATIONS.keys() | QUERIES.keys()
 _HELLO_S_MAX = 5.0
 """How long a lane may take to say hello."""
 _FRAME_S_MAX = 30.0
 """How long a frame may take from its first byte to its last."""
 _STRANGERS_MAX = 1_000
 """Lanes that have not said hello yet; when there are more, the oldest is cut."""
-_WHY_MAX = 500
-"""Characters of what is told of a malformed request: it may quote what was sent."""
-
-Control = Callable[[Any], Awaitable[Any]]
-"""A request about the host itself: takes and returns plain values."""
 
 
 class LaneServer:
@@ -107,10 +81,7 @@ class HostLane(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._is_welcome = False
         self._replies: list[tuple[int, int, msgspec.Raw]] = []
-        self._arrived: deque[RawRequest] = deque()
-        self._frames: deque[tuple[float, int]] = deque()
-        """When the frames came whose requests wait, and how many of each still do."""
-        self._is_deciding = False
+        self._intake = Intake(self, server.host, server.controls, server.partitions)
         self._loop = asyncio.get_running_loop()
         self._late: asyncio.TimerHandle | None = None
         """Cuts the lane when its hello, or a frame that has begun, is not complete in time."""
@@ -147,6 +118,16 @@ class HostLane(asyncio.Protocol):
         """Cut a caller off that does not read its answers."""
         self.close()
 
+    def pause_reading(self) -> None:
+        """Take no more bytes: enough waits."""
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Take bytes again."""
+        if self._transport is not None:
+            self._transport.resume_reading()
+
     def finish(self) -> None:
         """Close the lane when what was answered has left."""
         if self._replies:
@@ -166,7 +147,7 @@ class HostLane(asyncio.Protocol):
             payloads = self._reader.feed(data)
             for payload in payloads:
                 if self._is_welcome:
-                    self._take(payload)
+                    self._intake.take(decode_requests(payload))
                 else:
                     self._greet(payload)
             if self._is_welcome:
@@ -201,110 +182,6 @@ class HostLane(asyncio.Protocol):
         self._server.strangers.pop(self, None)
         self._reader.bytes_max = FRAME_BYTES_MAX
         self._transport.write(frame(encode(["welcome", LANE_VERSION, self._host.options.name])))
-
-    def _take(self, payload: bytes) -> None:
-        raw_requests = decode_requests(payload)
-        if raw_requests:
-            self._arrived.extend(raw_requests)
-            self._frames.append((self._loop.time(), len(raw_requests)))
-        if not self._is_deciding:
-            self._decide()
-        if len(self._arrived) > REQUESTS_PER_FRAME_MAX and self._transport is not None:
-            self._transport.pause_reading()
-
-    def _decide(self) -> None:
-        """Give the host a slice of what arrived, and the rest in later turns of the loop.
-
-        Between two slices a commit goes on, so that the database works while the rest is being decided.
-        """
-        arrived = self._arrived
-        try:
-            if len(arrived) > _WAITING_MIN and self._loop.time() - self._frames[0][0] > _WAIT_S_MAX:
-                self._refuse_late()
-            else:
-                slice_ = [self._request_of(*raw) for raw in self._next(_SLICE)]
-                self._host.receive([request for request in slice_ if request is not None])
-        except Exception as fault:  # noqa: BLE001 - half of a decision may be done: memory is not trusted
-            self._host.broken(fault)
-        self._is_deciding = bool(arrived)
-        if arrived:
-            self._loop.call_soon(self._decide)
-        elif self._transport is not None:
-            self._transport.resume_reading()
-
-    def _next(self, most: int) -> list[RawRequest]:
-        """Take the next requests that wait, of one frame."""
-        if not self._frames:
-            return []
-        came_s, waiting = self._frames[0]
-        taken = min(waiting, most)
-        if taken == waiting:
-            self._frames.popleft()
-        else:
-            self._frames[0] = came_s, waiting - taken
-        return [self._arrived.popleft() for _ in range(taken)]
-
-    def _refuse_late(self) -> None:
-        """Refuse requests of the oldest frame, which has waited too long, some at a time."""
-        for raw in self._next(_REFUSED_SLICE):
-            request_id, partition, name = raw[:3]
-            if partition not in self._host.owned or name not in _OPERATIONS:
-                # What asks about the host is answered however busy it is, and what has moved is told so.
-                request = self._request_of(*raw)
-                if request is not None:
-                    self._host.receive([request])
-            else:
-                self._host.turn_away(Request(self, request_id, partition, name, None), Status.OVERLOADED)
-
-    def _request_of(
-        self, request_id: int, partition: int, name: str, key: str | None, fields: msgspec.Raw
-    ) -> Request | None:
-        """Return a request; None for one that is answered elsewhere, or refused because it does not fit."""
-        control = self._server.controls.get(name)
-        if control is not None:
-            self._host.spawn(self._control(request_id, name, control, fields))
-            return None
-        try:
-            command = decode_command(name, fields)
-        except (*UNREADABLE, KeyError) as fault:
-            self._reject(request_id, partition, name, str(fault))
-            return None
-        if type(command) is not ReserveStock or not self._is_plain(command, partition, key):
-            why = beyond_bounds(command, key)
-            if why is None and not lies_in(command, partition, self._server.partitions):
-                why = f"its SKUs do not lie in partition {partition}"
-            if why is not None:
-                self._reject(request_id, partition, name, why)
-                return None
-        fingerprint = fingerprint_of(command, name, partition, fields) if key is not None else None
-        return Request(self, request_id, partition, name, command, key, fingerprint)
-
-    def _is_plain(self, command: ReserveStock, partition: int, key: str | None) -> bool:
-        """Whether a reserve is plainly within bounds, and its stock active: its codes and place fit."""
-        owned = self._host.owned.get(partition)
-        if owned is None or len(command.lines) != 1 or not is_plain(command, key):
-            return False
-        line = command.lines[0]
-        return (line.site, line.sku) in owned.state.stocks
-
-    def _reject(self, request_id: int, partition: int, name: str, why: str) -> None:
-        malformed = Request(self, request_id, partition, name, None)
-        malformed.status, malformed.encoded = Status.MALFORMED, encode(why[:_WHY_MAX])
-        self.reply(malformed)
-
-    async def _control(self, request_id: int, name: str, control: Control, fields: msgspec.Raw) -> None:
-        request = Request(self, request_id, -1, name, None)
-        try:
-            request.encoded = encode(await control(msgspec.msgpack.decode(fields)))
-            request.status = Status.ANSWERED
-        except (Fault, *UNREADABLE) as fault:
-            _log.warning("control_failed", control=name, fault=repr(fault))
-            request.status = Status.UNAVAILABLE if isinstance(fault, Fault) else Status.MALFORMED
-            request.encoded = encode(str(fault))
-        except Exception as fault:  # noqa: BLE001 - an invariant does not hold: memory is not trusted
-            self._host.broken(fault)
-            return
-        self.reply(request)
 
     def reply(self, request: Request) -> None:
         """Send an ended request's answer; all that end together leave in one frame."""

@@ -3,8 +3,16 @@
 import asyncio
 from typing import Any
 
-from actors.lane_client import Lane
-from actors.outcomes import OutcomeUnknown, Unavailable
+import msgspec
+
+from actors.frames import decode_refusal, decode_view
+from actors.lane_client import Lane, Nonsense
+from actors.outcomes import Answered, LedgerRefused, Outcome, OutcomeUnknown, Overloaded, Unavailable
+from actors.requests import Status
+from engine.refusals import Refused
+
+OVERLOADED_RETRY_MS = 100
+"""When somebody who was turned away may ask again."""
 
 
 class Pending:
@@ -36,3 +44,23 @@ def late(pending: Pending) -> OutcomeUnknown | Unavailable:
     if pending.is_unknown:
         return OutcomeUnknown("no answer in time: it may have happened; send the same key again")
     return Unavailable("no host answered in time; nothing happened")
+
+
+def outcome_of(pending: Pending, status: int, answer: msgspec.Raw) -> Outcome | Exception:
+    """Return what a reply means. Raises Nonsense or one of `actors.frames.UNREADABLE` if it means nothing."""
+    if status == Status.ANSWERED or status == Status.REPLAYED:  # noqa: PLR1714 - on the hot path
+        return Answered(decode_view(answer), status == Status.REPLAYED)
+    if status == Status.REFUSED or status == Status.REFUSED_AGAIN:  # noqa: PLR1714 - on the hot path
+        code, fields = decode_refusal(answer)
+        return Refused(code, fields, status == Status.REFUSED_AGAIN)
+    if status == Status.MALFORMED:
+        return ValueError(str(decode_view(answer)))
+    if status not in (Status.OVERLOADED, Status.UNAVAILABLE, Status.LEDGER_REFUSED):
+        raise Nonsense(f"there is no status {status}")
+    if pending.key is not None and pending.was_lost:
+        return late(pending)  # Nothing happened there, but perhaps where it was before.
+    if status == Status.OVERLOADED:
+        return Overloaded(OVERLOADED_RETRY_MS)
+    if status == Status.LEDGER_REFUSED:
+        return LedgerRefused(str(decode_view(answer)))
+    return Unavailable(str(decode_view(answer) or "the host is stopping"))

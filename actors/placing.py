@@ -14,7 +14,7 @@ import structlog
 from actors.outcomes import Fault, Unavailable
 from actors.places import HostProcess, Move, Moved, Place, crowded, emptying_moves, even_moves
 from engine.partitioning import partition_of
-from persistence.ports import Granted, Wish, Wishes
+from persistence.placement import Granted, Wish, Wishes
 
 _log = structlog.get_logger()
 

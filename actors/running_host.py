@@ -14,9 +14,11 @@ from actors.courier import Courier
 from actors.gateway import LaneGateway
 from actors.handing_over import HandingOver
 from actors.host import Host
-from actors.lane_server import Control, LaneServer
+from actors.intake import Control
+from actors.lane_server import LaneServer
 from actors.snapshotter import Snapshotter
-from persistence.ports import Cursors, Directory, Streams
+from persistence.placement import Directory
+from persistence.ports import Cursors, Streams
 
 _ANSWER_S_MAX = 5.0
 """How long a host that stops waits for requests that wait for storage."""

@@ -1,18 +1,19 @@
 """The supervisor: keeps a host on every place, gives each its partitions, and replaces what dies.
 
 It decides when to try; that two hosts never both commit is the ledger's doing (`claimed` entries), not its
-own. A standby host is kept started and empty, so that a dead one is replaced without waiting for a process.
+own. Hosts to put on places come from `actors.spares`.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, suppress
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import structlog
 
 from actors.outcomes import Unavailable
 from actors.places import HostProcess, Move, Moved, Place, first_places
+from actors.spares import Launcher, Spares
 from actors.watching import Control, HostGone, Watch, owned_by, watching
 
 __all__ = ["Control", "HostProcess", "Launcher", "Place", "Supervisor"]
@@ -22,28 +23,11 @@ _log = structlog.get_logger()
 _PING_S = 0.5
 _SUSPECT_S = 4.0
 """A host that does not answer for so long is replaced; one whose lane breaks, at once."""
-_SPARE_PING_S = 5.0
 _TAKE_TIMEOUT_S = 30.0
 _HAND_OVER_TIMEOUT_S = 25.0
 """A snapshot, a pause and a claim; see `actors.handing_over`."""
 _RETRY_S = 0.1
 _RETRY_S_MAX = 1.0
-
-
-class Launcher(Protocol):
-    """Starts and ends the processes of hosts."""
-
-    async def launch(self, name: str, node: str | None = None) -> HostProcess:
-        """Start a host that owns nothing, on a node if one is named. Raises Unavailable."""
-
-    async def nodes(self) -> list[str]:
-        """Return the nodes that hosts can be started on. Raises Unavailable."""
-
-    async def kill(self, process: HostProcess) -> None:
-        """End a host's process, dead or alive."""
-
-    async def stop(self, process: HostProcess) -> None:
-        """Let a host finish what it promised, and end its process."""
 
 
 class Supervisor:
@@ -67,19 +51,15 @@ class Supervisor:
         self._changed = changed
         self._sleep = sleep
         self.places = first_places(partitions, hosts)
-        self._standbys = standbys
-        self._spare: list[HostProcess] = []
-        """Hosts that are started and own nothing, oldest first."""
-        self._came = asyncio.Event()
-        """Set when there is one more of them."""
-        self._waiting = 0
-        """Places that have no host."""
-        self._launches: set[asyncio.Task[None]] = set()
-        self._launched = 0
-        self._launch_retry_s = _RETRY_S
-        self._is_stopping = False
+        self._spares = Spares(
+            launcher,
+            standbys,
+            is_time=self._is_time_for_standbys,
+            answers=self._answers,
+            came=lambda: changed(self.processes()),
+            sleep=sleep,
+        )
         self._keepers: dict[Place, asyncio.Task[None]] = {}
-        self._spare_watch: asyncio.Task[None] | None = None
         self._moving: set[int] = set()
         """Partitions that are on their way from one place to another: nobody misses them."""
         self._kills: set[asyncio.Task[None]] = set()
@@ -89,7 +69,7 @@ class Supervisor:
         """Start to keep every place served. Returns at once; see `serving`."""
         for place in self.places:
             self._keepers[place] = asyncio.create_task(self._keep(place))
-        self._spare_watch = asyncio.create_task(self._watch_spares())
+        self._spares.start()
 
     def arrange(self, places: list[Place]) -> None:
         """Begin with these places instead of even shares."""
@@ -102,19 +82,16 @@ class Supervisor:
 
     async def stop(self) -> None:
         """Stop all hosts in order: each answers what is in flight and writes its snapshots."""
-        self._is_stopping = True
-        tasks = [*self._keepers.values(), *self._launches]
-        if self._spare_watch is not None:
-            tasks.append(self._spare_watch)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, *self._kills, return_exceptions=True)
-        processes = [place.process for place in self.places if place.process is not None]
-        await asyncio.gather(*(self._launcher.stop(process) for process in [*processes, *self._spare]))
+        for keeper in self._keepers.values():
+            keeper.cancel()
+        await asyncio.gather(
+            self._spares.stop(), *self._keepers.values(), *self._kills, return_exceptions=True
+        )
+        await asyncio.gather(*(self._launcher.stop(process) for process in self.processes()))
 
     def processes(self) -> list[HostProcess]:
         """Return the hosts there are, standbys last."""
-        return [place.process for place in self.places if place.process is not None] + self._spare
+        return [place.process for place in self.places if place.process is not None] + self._spares.ready
 
     # Moving on purpose
 
@@ -128,8 +105,7 @@ class Supervisor:
 
     async def launch_on(self, node: str) -> HostProcess:
         """Start a host on a node, for `add_place`. Raises Unavailable."""
-        self._launched += 1
-        return await self._launcher.launch(f"host-{self._launched}", node)
+        return await self._spares.launch_on(node)
 
     async def nodes(self) -> list[str]:
         """Return the nodes that hosts can be started on. Raises Unavailable."""
@@ -173,7 +149,7 @@ class Supervisor:
         """Serve a place for ever."""
         while True:
             try:
-                place.process, process = process or await self._next_process(), None
+                place.process, process = process or await self._spares.next(), None
                 self._changed(self.processes())
                 if place.partitions:
                     await self._take(place.process, place)
@@ -181,7 +157,7 @@ class Supervisor:
                 if all(other.is_serving for other in self.places):
                     self._serving.set()
                 _log.info("place_served", place=place.number, host=place.process.name)
-                self._launch_missing()
+                self._spares.launch_missing()
                 await self._watch(place.process, place)
                 _log.warning("host_lost", place=place.number, host=place.process.name)
             except Unavailable as fault:
@@ -217,65 +193,13 @@ class Supervisor:
                 else:
                     return
 
-    async def _next_process(self) -> HostProcess:
-        """Return a host that is ready, or else the first that will be: one may be on its way as a standby."""
-        self._waiting += 1
-        try:
-            while not self._spare:
-                self._launch_missing()
-                self._came.clear()
-                await self._came.wait()
-            return self._spare.pop(0)
-        finally:
-            self._waiting -= 1
+    def _is_time_for_standbys(self) -> bool:
+        """Standbys are launched with the first hosts, so that the first to die finds one.
 
-    def _launch_missing(self) -> None:
-        """Launch a host for every place that waits for one, and the standbys.
-
-        Standbys are launched with the first hosts, so that the first to die finds one. Later they wait until
-        every place is served: starting one takes two seconds of a core that a recovery needs.
+        Later they wait until every place is served: starting one takes two seconds of a core that a recovery
+        needs.
         """
-        is_time = not self._serving.is_set() or all(place.is_serving for place in self.places)
-        wanted = self._waiting + (self._standbys if is_time else 0)
-        for _ in range(wanted - len(self._spare) - len(self._launches)):
-            self._launched += 1
-            launch = asyncio.create_task(self._launch(f"host-{self._launched}"))
-            self._launches.add(launch)
-            launch.add_done_callback(self._launch_ended)
-
-    def _launch_ended(self, launch: asyncio.Task[None]) -> None:
-        self._launches.discard(launch)
-        if not self._is_stopping:
-            self._launch_missing()
-
-    async def _launch(self, name: str) -> None:
-        try:
-            process = await self._launcher.launch(name)
-        except Unavailable as fault:
-            _log.warning("launch_waits", host=name, fault=str(fault))
-            await self._sleep(self._launch_retry_s)
-            self._launch_retry_s = min(self._launch_retry_s * 2, _RETRY_S_MAX)
-        except Exception as fault:  # noqa: BLE001 - nobody else would start one
-            _log.error("supervisor_failed", exc_info=fault)
-            await self._sleep(_RETRY_S_MAX)
-        else:
-            self._launch_retry_s = _RETRY_S
-            self._spare.append(process)
-            self._came.set()
-            self._changed(self.processes())
-
-    async def _watch_spares(self) -> None:
-        """Replace standbys that do not answer any more."""
-        while True:
-            try:
-                for spare in list(self._spare):
-                    if not await self._answers(spare) and spare in self._spare:
-                        self._spare.remove(spare)
-                        self._launch_missing()
-                        await self._launcher.kill(spare)
-            except Exception as fault:  # noqa: BLE001 - nobody else would look
-                _log.error("supervisor_failed", exc_info=fault)
-            await self._sleep(_SPARE_PING_S)
+        return not self._serving.is_set() or all(place.is_serving for place in self.places)
 
     async def _answers(self, process: HostProcess) -> bool:
         return await owned_by(process.address, self._control, _SUSPECT_S) is not None

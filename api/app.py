@@ -24,7 +24,8 @@ from api.past import Past
 from api.problems import Code, Problem
 from api.reading import ReadEndpoint, Reads
 from api.routes import ROUTES
-from persistence.ports import Ledger, ReadModel
+from persistence.ports import Ledger
+from persistence.read_model import ReadModel
 
 _RESERVATIONS = "/v1/reservations/"
 _OPEN_PATHS = frozenset(route.path for route in ROUTES if route.is_open)

@@ -10,7 +10,7 @@ from engine.images import Rows, restore
 from engine.limits import CODE_LENGTH_MAX
 from engine.state import Partition
 from engine.views import bin_view
-from persistence.ports import BinRecord, ReadModel
+from persistence.read_model import BinRecord, ReadModel
 
 Place = tuple[str, str, str]
 """(site, sku, location)"""

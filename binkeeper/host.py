@@ -4,7 +4,8 @@ import os
 import time
 from typing import Any
 
-from actors.host import Host, HostOptions
+from actors.host import Host
+from actors.host_options import HostOptions
 from actors.running_host import RunningHost
 from binkeeper.garbage import tidy_memory, tune_process
 from binkeeper.logs import log_without_failing

@@ -20,7 +20,7 @@ ISOLATED_MAX = 64
 _POLL_S = 0.1
 
 Ask = Callable[[Any], Awaitable[int]]
-"""What is asked of `persistence.ports.Wishes`; returns the wish's number."""
+"""What is asked of `persistence.placement.Wishes`; returns the wish's number."""
 
 
 def rebalance(settings: Settings, hosts: int | None, *, patience_s: float = PATIENCE_S) -> dict[str, Any]:

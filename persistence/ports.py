@@ -1,6 +1,7 @@
 """What the owners of stock need from storage. Each port has an adapter in memory and one on a real server.
 
 Faults are exceptions, and their docstrings say what is known. Adapters translate their library's errors here.
+What others than owners need has modules of its own: `placement`, `read_model` and `survey`.
 """
 
 from collections.abc import Sequence
@@ -236,50 +237,6 @@ class Snapshots(Protocol):
         """
 
 
-class Placement(NamedTuple):
-    """Who owns a partition, as last recorded. Routes only: safety stands on the claims."""
-
-    partition: int
-    host: str
-    address: str
-    """host:port of the owner's lanes."""
-    epoch: int
-
-
-class Directory(Protocol):
-    """Where partitions are."""
-
-    async def placements(self) -> list[Placement]:
-        """Return the owner of every partition that was ever claimed. Raises Unavailable."""
-
-
-class BinRecord(NamedTuple):
-    """A bin of the read model: its lots' rows."""
-
-    site: str
-    sku: str
-    location: str
-    rows: Rows
-
-
-class ReadModel(Protocol):
-    """Questions across partitions, answered from the snapshots."""
-
-    async def bins(
-        self,
-        *,
-        site: str | None,
-        sku: str | None,
-        location: str | None,
-        after: tuple[str, str, str] | None,
-        limit: int,
-    ) -> list[BinRecord]:
-        """Return bins that match, by (site, sku, location), from past `after`; `limit` at most."""
-
-    async def totals(self) -> dict[str, int]:
-        """Return sums of `on_hand`, `reserved`, `held`; counts of `bins`, `stocks`, `open_reservations`."""
-
-
 class Message(NamedTuple):
     """One message for a stream."""
 
@@ -322,55 +279,3 @@ class Cursors(Protocol):
 
     async def move_cursors(self, cursors: dict[int, int], *, back: bool = False) -> None:
         """Remember cursors. One that would go back stays, unless the stream itself went `back`."""
-
-
-class Wish(NamedTuple):
-    """How an administrator wants partitions to be placed."""
-
-    number: int
-    """Rises by one with each wish; 0 when nothing was ever wished."""
-    isolated: tuple[StockKey, ...]
-    """Stocks whose partition has a host of its own."""
-    spread: int
-    """The last wish that asked for an even spread; 0 for none."""
-    hosts: int | None
-    """Over how many hosts; None for as many as are set, and at least one a node."""
-
-
-class Granted(NamedTuple):
-    """How far the supervisor has come with wishes."""
-
-    number: int
-    """The last wish that is carried out; 0 for none."""
-    begun: int
-    """The last that it began with."""
-    moved: int
-    """Partitions that were moved for it."""
-    hosts: int
-    """Hosts that have partitions since."""
-    pause_ms_max: float
-    """The longest that requests of a partition waited for its move."""
-    refused: tuple[int, ...] = ()
-    """Partitions that had to stay where they were, because their ledger is refused."""
-
-
-class Wishes(Protocol):
-    """What is wished of the placement, and what has become of it. All methods raise Unavailable."""
-
-    async def isolate(self, stock: StockKey) -> int:
-        """Wish that a stock's partition has a host of its own; return the wish's number."""
-
-    async def join(self, stock: StockKey) -> int:
-        """Wish that a stock is not isolated any more; return the wish's number."""
-
-    async def spread(self, hosts: int | None) -> int:
-        """Wish that partitions are spread evenly; return the wish's number."""
-
-    async def wished(self) -> Wish:
-        """Return all that is wished now."""
-
-    async def granted(self) -> Granted:
-        """Return how far it is carried out."""
-
-    async def grant(self, granted: Granted) -> None:
-        """Say how far it is carried out."""

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from engine.commands import StockKey
-from persistence.ports import Granted, Wish
+from persistence.placement import Granted, Wish
 
 NOTHING_WISHED = Wish(0, (), 0, None)
 NOTHING_GRANTED = Granted(0, 0, 0, 0, 0.0)

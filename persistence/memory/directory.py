@@ -1,7 +1,7 @@
 """Where partitions are, in memory."""
 
 from persistence.memory.database import MemoryDatabase
-from persistence.ports import Placement
+from persistence.placement import Placement
 
 
 class MemoryDirectory:

@@ -4,7 +4,7 @@ from itertools import groupby
 
 from engine.images import LotRow, Rows
 from persistence.memory.database import MemoryDatabase
-from persistence.ports import BinRecord
+from persistence.read_model import BinRecord
 
 
 class MemoryReadModel:

@@ -1,7 +1,7 @@
 """What is wished of the placement, in memory."""
 
 from engine.commands import StockKey
-from persistence.ports import Granted, Wish
+from persistence.placement import Granted, Wish
 from persistence.wishing import NOTHING_GRANTED, NOTHING_WISHED, isolating, joining, spreading
 
 

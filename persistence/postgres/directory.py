@@ -2,7 +2,8 @@
 
 import asyncpg
 
-from persistence.ports import Placement, Unavailable
+from persistence.placement import Placement
+from persistence.ports import Unavailable
 from persistence.postgres.sessions import Sessions
 
 

@@ -5,9 +5,9 @@
 from itertools import groupby
 
 from engine.images import LotRow, Rows
-from persistence.ports import BinRecord
 from persistence.postgres.rows import LOT_COLUMNS
 from persistence.postgres.sessions import Sessions
+from persistence.read_model import BinRecord
 
 _TOTALS = """\
 SELECT coalesce(sum(on_hand), 0)::bigint AS on_hand,

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from engine.entries import Entry
 from engine.images import LineRow, LotRow, ReservationRow
 from persistence.ports import UnsafeDatabase
-from persistence.postgres.ledger import COLUMNS
+from persistence.postgres.entries import COLUMNS
 from persistence.postgres.rows import LINE_COLUMNS, LOT_COLUMNS, RESERVATION_COLUMNS
 from persistence.postgres.sessions import Connection, Sessions
 from persistence.survey import STRETCH, Record, RepeatedKey, View

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from engine.commands import StockKey
-from persistence.ports import Granted, Wish
+from persistence.placement import Granted, Wish
 from persistence.postgres.sessions import Sessions
 from persistence.wishing import (
     NOTHING_WISHED,

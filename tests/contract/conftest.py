@@ -17,7 +17,8 @@ from persistence.memory import (
     MemoryWishes,
 )
 from persistence.nats.streams import NatsStreams
-from persistence.ports import Cursors, Directory, Ledger, ReadModel, Snapshots, Streams, Wishes
+from persistence.placement import Directory, Wishes
+from persistence.ports import Cursors, Ledger, Snapshots, Streams
 from persistence.postgres import (
     PostgresCursors,
     PostgresDirectory,
@@ -28,6 +29,7 @@ from persistence.postgres import (
     PostgresWishes,
     Sessions,
 )
+from persistence.read_model import ReadModel
 from persistence.survey import Survey
 from tests.conftest import PARTITIONS
 from tests.contract.keeper import Keeper

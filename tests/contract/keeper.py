@@ -1,17 +1,20 @@
 """An owner of one partition as small as can be: it decides, appends, applies and takes snapshots."""
 
+from collections.abc import Callable
 from typing import Any
 
 from engine.apply import apply
 from engine.commands import Command, ReceiveStock, ReserveLine, ReserveStock, StockKey
 from engine.decide import decide
 from engine.entries import Entry
-from engine.images import capture, restore
+from engine.images import Rows, capture, restore
 from engine.refusals import Refused
 from engine.state import Partition, Reservation
 from persistence.ports import Head, Ledger, Recovery, Snapshots
 
 NOON_MS = 1_800_000_000_000
+DAY_MS = 24 * 3600 * 1000
+EMPTY = Rows([], [], [])
 
 
 class Keeper:
@@ -82,3 +85,7 @@ def received(partition: int, seq: int, key: str | None = None, **changes: Any) -
         "LDN", "tea", "A-1", "", 1, seq, 0, 0, None, None, None, None, None, None, None,
     )  # fmt: skip
     return entry._replace(**changes)
+
+
+Make = Callable[..., Keeper]
+"""Makes the keeper of a partition: the fixture `keeper`."""

@@ -1,6 +1,6 @@
 """What every directory keeps to."""
 
-from persistence.ports import Placement
+from persistence.placement import Placement
 from tests.contract.conftest import Storage
 from tests.contract.keeper import NOON_MS
 

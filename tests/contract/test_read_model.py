@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from persistence.ports import ReadModel
+from persistence.read_model import ReadModel
 from tests.contract.conftest import Storage
 from tests.contract.keeper import Keeper
 

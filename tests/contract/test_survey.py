@@ -1,6 +1,6 @@
 """What every survey keeps to: all that is stored, as of one instant; and what replacing a snapshot does."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -12,9 +12,7 @@ from persistence.ports import Head, Recovery
 from persistence.survey import STRETCH, Record, View
 from tests.conftest import PARTITIONS
 from tests.contract.conftest import Storage
-from tests.contract.keeper import NOON_MS, Keeper, received
-
-Make = Callable[..., Keeper]
+from tests.contract.keeper import NOON_MS, Keeper, Make, received
 
 
 async def all_of(stretches: AsyncIterator[list[Any]]) -> list[Any]:

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from persistence.ports import Granted, Wish
+from persistence.placement import Granted, Wish
 from tests.contract.conftest import Storage
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import binkeeper.http
-from persistence.ports import Placement
+from persistence.placement import Placement
 from persistence.postgres.directory import PostgresDirectory
 from tests.faults.proxy import CutFrames, Proxy
 

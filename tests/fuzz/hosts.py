@@ -19,7 +19,7 @@ from actors.queries import ReadStock
 from actors.requests import Status
 from engine.commands import ReceiveStock
 from engine.refusals import Refusal, Refused
-from persistence.ports import Placement
+from persistence.placement import Placement
 from tests.component.actors.world import PARTITIONS, TOKEN, World
 from tests.fuzz.hostile_bytes import damaged, deep, encode, hostile_value, plain_value, twisted
 from tests.fuzz.neighbour import Neighbour, OneHost

@@ -9,7 +9,7 @@ from actors.outcomes import Answered, Outcome
 from actors.queries import ReadStock
 from engine.commands import Command, PickStock, ReceiveStock, ReserveLine, ReserveStock
 from engine.partitioning import partition_of
-from persistence.ports import Placement
+from persistence.placement import Placement
 
 SITE = "good neighbour"
 

@@ -26,6 +26,13 @@ async def fill(w: World) -> None:
     view_of(await w.ask(PickStock("LON", "JAM", 1)))
 
 
+async def replaced(w: World) -> None:
+    """Have everything written, and a new owner that finds it at rest."""
+    await w.hosts[0].snapshotter.flush()
+    await w.kill(w.hosts[0])
+    await w.host("second")
+
+
 def tables_of(w: World, sku: str) -> PartitionTables:
     return w.database.partitions[number_of(sku)]
 

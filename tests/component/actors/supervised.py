@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
 from actors.places import Place, first_places
-from actors.supervisor import _SPARE_PING_S, HostProcess, Supervisor
+from actors.spares import _PING_S
+from actors.supervisor import HostProcess, Supervisor
 from tests.component.actors.in_process import InProcessHost, InProcessLauncher
 from tests.component.actors.world import PARTITIONS, TOKEN, World, number_of
 
@@ -37,7 +38,7 @@ class Supervised:
         self.supervisor.arrange(first_places(PARTITIONS, hosts, isolated))
 
     async def _sleep(self, seconds: float) -> None:
-        if seconds == _SPARE_PING_S:
+        if seconds == _PING_S:
             await self.standbys_are_due.wait()
             self.standbys_are_due.clear()
         else:

@@ -9,10 +9,7 @@ from engine.commands import MoveStock
 from tests.component.actors.auditing import audit, fill, lot_of, stock_of
 from tests.component.actors.world import number_of, until, view_of, world
 
-
-@pytest.fixture(autouse=True)
-def _no_auditor_but_the_tests(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("actors.auditor._ROUND_S", 3600.0)
+pytestmark = pytest.mark.usefixtures("no_auditor_but_the_tests")
 
 
 async def test_a_partition_is_added_up_in_stretches_and_in_shares() -> None:

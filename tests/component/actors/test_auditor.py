@@ -8,10 +8,7 @@ from engine.state import Bin, Lot
 from tests.component.actors.auditing import audit, fill, lot_of, stock_of
 from tests.component.actors.world import World, number_of, view_of, world
 
-
-@pytest.fixture(autouse=True)
-def _no_auditor_but_the_tests(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("actors.auditor._ROUND_S", 3600.0)
+pytestmark = pytest.mark.usefixtures("no_auditor_but_the_tests")
 
 
 async def rest_all(w: World) -> None:

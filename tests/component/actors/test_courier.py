@@ -1,29 +1,24 @@
 """The broadcast: every entry once and in order, every bin's last state, whatever happens to the streams."""
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
 
-import msgspec
 import pytest
 
 from actors.frames import encode
 from actors.messages import ledger_messages
 from actors.overtaken import Overtaken
-from actors.queries import ReadBin
 from engine.apply import apply
 from engine.commands import ReceiveStock
 from engine.decide import decide
 from engine.entries import Entry
 from engine.refusals import Refused
 from engine.state import Partition
-from persistence.nats.subjects import ledger_subject, stock_subject
+from persistence.nats.subjects import stock_subject
 from persistence.ports import Message
+from tests.component.actors.broadcasting import broadcast, decode, is_complete, shown, work
 from tests.component.actors.steered import Gate
-from tests.component.actors.world import PARTITIONS, World, number_of, until, view_of, world
-
-decode = msgspec.msgpack.decode
+from tests.component.actors.world import PARTITIONS, World, number_of, until, world
 
 
 class GatedStreams:
@@ -53,7 +48,7 @@ async def test_a_partition_that_is_taken_over_while_its_entries_are_sent_starts_
     async with world() as w:
         await until(lambda: w.hosts[0].courier.lag == 0)
         gated = GatedStreams(w)
-        w.hosts[0].courier._streams = gated
+        w.hosts[0].courier._streams = w.hosts[0].courier._marks._streams = gated
         with gated.gate.held():
             await w.receive("TEA", 5)
             await until(lambda: gated.gate.waiting == 1)
@@ -62,39 +57,6 @@ async def test_a_partition_that_is_taken_over_while_its_entries_are_sent_starts_
         await w.receive("TEA", 5)
         await until(lambda: w.hosts[0].courier.lag == 0)
         assert is_complete(w)
-
-
-def broadcast(w: World) -> dict[int, list[int]]:
-    """Return the sequence numbers that the `LEDGER` stream holds, by partition."""
-    seqs: dict[int, list[int]] = defaultdict(list)
-    for message in w.streams.ledger:
-        payload = decode(message.payload)
-        entries = [entry["seq"] for entry in payload["entries"]]
-        assert entries == list(range(payload["first_seq"], payload["last_seq"] + 1))
-        seqs[payload["partition"]] += entries
-    return seqs
-
-
-def is_complete(w: World) -> bool:
-    """Whether the ledger stream holds each partition's entries from the first to the last, in order."""
-    seqs = broadcast(w)
-    return all(
-        list(dict.fromkeys(seqs[number])) == list(range(1, len(tables.ledger) + 1))
-        for number, tables in enumerate(w.database.partitions)
-    )
-
-
-async def shown(w: World, sku: str, location: str = "A") -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return a bin's last message, and the bin."""
-    message = w.streams.stock[stock_subject("LON", sku, location)]
-    bin_ = await w.gateway.query(number_of(sku), ReadBin("LON", sku, location))
-    return decode(message.payload), view_of(bin_)
-
-
-async def work(w: World, count: int = 30) -> None:
-    for n in range(count):
-        await w.receive(f"SKU-{n % 7}", 5, f"LOC {n % 3}")
-        view_of(await w.reserve(f"SKU-{n % 7}", 2))
 
 
 async def test_entries_are_broadcast_without_a_gap_and_bins_as_they_are() -> None:
@@ -138,33 +100,6 @@ async def test_streams_that_were_away_get_everything_when_they_are_back(stored: 
         assert is_complete(w)
         message, bin_ = await shown(w, "SKU-3", "LOC 0")
         assert message == bin_
-
-
-async def test_streams_that_lost_everything_get_it_again() -> None:
-    async with world() as w:
-        await work(w, 20)
-        await until(lambda: w.hosts[0].courier.lag == 0)
-        w.streams.is_away = True
-        await w.receive("TEA", 1)
-        await until(lambda: w.hosts[0].courier.lag > 0)
-        w.streams.wipe()
-        w.streams.is_away = False
-        await until(lambda: is_complete(w))
-        await until(lambda: w.hosts[0].courier.lag == 0)
-        for n in range(7):
-            message, bin_ = await shown(w, f"SKU-{n}", f"LOC {n % 3}")
-            assert message == bin_
-
-
-async def test_the_tail_of_one_partition_does_not_hide_that_the_others_are_gone() -> None:
-    async with world() as w:
-        await work(w, 20)
-        await until(lambda: w.hosts[0].courier.lag == 0)
-        w.streams.wipe()
-        await w.hosts[0].take([number_of("TEA")])  # Its new claim has the courier look for its tail alone.
-        await work(w, 5)
-        await until(lambda: w.hosts[0].courier.lag == 0)
-        assert is_complete(w)
 
 
 @pytest.mark.parametrize("is_replaced", [True, False])
@@ -257,51 +192,3 @@ def test_entries_that_are_too_many_bytes_go_in_order_by_several_messages(
         f"3:{payload['last_seq']}" for payload in payloads
     ]
     assert ledger_messages(3, entries[:1])[0].message_id == "3:1"
-
-
-async def test_a_tail_that_others_forged_has_no_entry_left_out() -> None:
-    async with world() as w:
-        await work(w, 5)
-        await until(lambda: w.hosts[0].courier.lag == 0)
-        number = number_of("TEA")
-        w.streams.is_away = True
-        await w.receive("TEA", 1)
-        await until(lambda: w.hosts[0].courier.lag > 0)
-        w.streams.tails[ledger_subject(number)] = 10**15
-        await w.hosts[0].take(list(range(PARTITIONS)))
-        w.streams.is_away = False
-        await until(lambda: w.hosts[0].courier.lag == 0)
-        assert is_complete(w)
-
-
-async def test_a_tail_that_is_none_does_not_keep_the_courier_busy_for_ever() -> None:
-    async with world() as w:
-        await w.receive("TEA", 1)
-        await until(lambda: w.hosts[0].courier.lag == 0)
-        w.streams.tails[ledger_subject(number_of("TEA"))] = -3
-        await w.hosts[0].take(list(range(PARTITIONS)))
-        await until(lambda: w.hosts[0].courier.lag == 0)
-        assert is_complete(w)
-
-
-async def test_bins_that_stock_lost_and_ledger_did_not_are_broadcast_again() -> None:
-    async with world() as w:
-        await work(w, 20)
-        await until(lambda: w.hosts[0].courier.lag == 0)
-        await w.hosts[0].courier._save_cursors()
-        known = dict(w.streams.stock)
-        w.streams.stock.clear()
-        w.streams.may_have_lost = True
-        await w.receive("TEA", 1)
-        await until(lambda: w.streams.stock.keys() >= known.keys())
-
-
-async def test_a_courier_with_nothing_to_send_sees_that_the_streams_were_away(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("actors.courier._LOOK_EVERY_S", 0.02)
-    async with world() as w:
-        await work(w, 10)
-        await until(lambda: w.hosts[0].courier.lag == 0)
-        w.streams.wipe()
-        await until(lambda: is_complete(w))

@@ -12,7 +12,7 @@ from actors.outcomes import Answered, OutcomeUnknown, Overloaded, Unavailable
 from actors.queries import ReadStock
 from actors.requests import Status
 from engine.commands import ReceiveStock
-from persistence.ports import Placement
+from persistence.placement import Placement
 from tests.component.actors.world import PARTITIONS, TOKEN, World, number_of, until, view_of, world
 
 RECEIVE = ReceiveStock("LON", "TEA", "A", 1)
@@ -120,17 +120,6 @@ async def test_an_address_that_hangs_holds_up_no_other() -> None:
         silent.close()
 
 
-async def test_a_question_to_a_host_that_does_not_welcome_ends_in_its_time() -> None:
-    async with world() as w:
-        silent = await asyncio.start_server(lambda _r, _w: None, "127.0.0.1", 0)
-        address = f"127.0.0.1:{silent.sockets[0].getsockname()[1]}"
-        async with asyncio.timeout(1):  # A lane may take 2 s to open.
-            with pytest.raises(Unavailable):
-                await w.gateway.control(address, "take", [], 0.1)
-        assert not w.gateway._controls
-        silent.close()
-
-
 async def test_a_command_that_was_sent_and_not_answered_is_unknown_and_a_read_is_not() -> None:
     async with world() as w:
         w.gateway._timeout_s = 0.15
@@ -216,21 +205,6 @@ async def test_malformed_fields_are_the_callers_fault() -> None:
     async with world() as w:
         with pytest.raises(ValueError, match="Expected `int`"):
             await w.gateway.submit(number_of("TEA"), RECEIVE._replace(quantity="many"), "k")  # type: ignore[arg-type]
-
-
-async def test_hosts_describe_themselves_and_one_that_is_gone_is_left_out() -> None:
-    async with world() as w:
-        await w.host("second", [0, 1])
-        assert {host["host"] for host in await w.gateway.hosts()} == {"first", "second"}
-        await w.kill(w.hosts[1])
-        assert {host["host"] for host in await w.gateway.hosts()} == {"first"}
-
-
-async def test_a_control_request_that_fails_says_so() -> None:
-    async with world() as w:
-        with pytest.raises(Unavailable):
-            await w.gateway.control(w.hosts[0].address, "take", "everything")
-        assert await w.gateway.control(w.hosts[0].address, "ping", None) == list(range(PARTITIONS))
 
 
 async def test_more_than_may_wait_is_turned_away_at_once() -> None:

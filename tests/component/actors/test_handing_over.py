@@ -13,7 +13,7 @@ from actors.outcomes import Unavailable
 from actors.queries import ReadStock
 from actors.running_host import RunningHost
 from engine.commands import ReceiveStock, ReserveLine
-from persistence.ports import Placement
+from persistence.placement import Placement
 from tests.component.actors.auditing import audit, fill
 from tests.component.actors.harm import parked
 from tests.component.actors.steered import Gate

@@ -30,7 +30,7 @@ def _reserved_keys(w: World) -> set[str | None]:
 async def test_requests_that_waited_too_long_for_their_turn_are_refused_and_had_no_effect(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("actors.lane_server._WAIT_S_MAX", 0.02)
+    monkeypatch.setattr("actors.intake._WAIT_S_MAX", 0.02)
     async with world() as w:
         await w.receive("TEA", 1_000_000)
         outcomes = await _flood(w, "TEA", 8_000)
@@ -50,16 +50,16 @@ async def test_requests_that_waited_too_long_for_their_turn_are_refused_and_had_
 async def test_a_host_that_refuses_says_how_it_is_and_what_has_moved(monkeypatch: pytest.MonkeyPatch) -> None:
     async with world() as w:
         await w.receive("TEA", 10)
-        monkeypatch.setattr("actors.lane_server._WAITING_MIN", 0)
-        monkeypatch.setattr("actors.lane_server._WAIT_S_MAX", -1.0)  # Everything has waited too long.
+        monkeypatch.setattr("actors.intake._WAITING_MIN", 0)
+        monkeypatch.setattr("actors.intake._WAIT_S_MAX", -1.0)  # Everything has waited too long.
         assert isinstance((await _flood(w, "TEA", 1)).popitem()[1], Overloaded)
         described = await w.gateway.control(w.hosts[0].address, "describe", None)
         assert described["in_flight"] == 0
         assert ["reserve", "overloaded", 1] in described["metrics"]["operations"]
         second = await w.host("second", [])
-        monkeypatch.setattr("actors.lane_server._WAIT_S_MAX", 1.0)
+        monkeypatch.setattr("actors.intake._WAIT_S_MAX", 1.0)
         await w.hosts[0].handing_over.hand_over([number_of("TEA")], second.address)
-        monkeypatch.setattr("actors.lane_server._WAIT_S_MAX", -1.0)
+        monkeypatch.setattr("actors.intake._WAIT_S_MAX", -1.0)
         asked = asyncio.ensure_future(w.reserve("TEA", 1))
         with pytest.raises(Overloaded):  # By the new owner: the former one said that it has moved.
             await asked
@@ -69,7 +69,7 @@ async def test_a_host_that_refuses_says_how_it_is_and_what_has_moved(monkeypatch
 async def test_as_many_as_one_batch_has_under_way_may_wait_however_slow_the_machine(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("actors.lane_server._WAIT_S_MAX", -1.0)
+    monkeypatch.setattr("actors.intake._WAIT_S_MAX", -1.0)
     async with world() as w:
         await w.receive("TEA", 1_000_000)
         outcomes = await _flood(w, "TEA", IN_FLIGHT_MAX)
@@ -84,7 +84,7 @@ async def test_what_waits_for_a_commit_is_bounded_and_the_rest_is_refused_at_onc
             flood = asyncio.ensure_future(_flood(w, "TEA", 5_000))
             await until(lambda: host.gauges.operations["reserve", "overloaded"] == 4_800)
             assert host.in_flight == 200
-            assert all(not lane._arrived for lane in w.hosts[0].lanes.lanes)
+            assert all(not lane._intake for lane in w.hosts[0].lanes.lanes)
         outcomes = await flood
         answered = {key for key, outcome in outcomes.items() if isinstance(outcome, Answered)}
         assert len(answered) == 200

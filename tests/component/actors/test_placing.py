@@ -12,7 +12,7 @@ from actors.places import Move, Place, even_moves, first_places
 from actors.placing import Placing
 from actors.rebuilding import Misfit
 from persistence.memory import MemoryWishes
-from persistence.ports import Granted
+from persistence.placement import Granted
 from tests.component.actors.in_process import InProcessHost
 from tests.component.actors.supervised import Supervised, supervised
 from tests.component.actors.traffic import traffic

@@ -1,50 +1,34 @@
 """A snapshot that lost or changed rows is noticed, and rebuilt from the ledger; service has right numbers."""
 
 import asyncio
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from actors.outcomes import Unavailable
 from actors.queries import ReadReservation, ReadStock
 from actors.requests import Request, Status
 from binkeeper.verify.verify import examine
-from engine.commands import MoveStock, PickStock, ReceiveStock
-from engine.entries import Entry
+from engine.commands import MoveStock
 from engine.partitioning import reservation_address
 from persistence.memory import MemorySurvey
 from persistence.memory.database import PartitionTables
-from tests.component.actors.auditing import auditor_of, lot_of
+from tests.component.actors.caller import Caller
 from tests.component.actors.harm import (
     HARM,
     Harm,
     fill,
     ghost_lot,
-    parked,
-    rewrite,
+    replaced,
     tables_of,
     truncated,
     wrong_units,
 )
-from tests.component.actors.steered import Gate
-from tests.component.actors.test_takeover import Caller
 from tests.component.actors.world import World, number_of, until, view_of, world
 from tests.component.verify.test_examination import QUIET
 
+pytestmark = pytest.mark.usefixtures("no_auditor_but_the_tests")
+
 SKUS = ("TEA", "JAM", "RUM")
-
-
-@pytest.fixture(autouse=True)
-def _no_auditor_but_the_tests(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("actors.auditor._ROUND_S", 3600.0)
-
-
-async def replaced(w: World) -> None:
-    """Have everything written, and a new owner that finds it at rest."""
-    await w.hosts[0].snapshotter.flush()
-    await w.kill(w.hosts[0])
-    await w.host("second")
 
 
 async def everything(w: World, reservations: list[str]) -> dict[str, Any]:
@@ -260,181 +244,6 @@ async def test_a_deposed_owner_that_sees_newer_rows_gives_up_and_rebuilds_nothin
         await until(lambda: caller.statuses() == [Status.MOVED])
         assert first.gauges.rebuilds == 0
         assert tables_of(w, "TEA").epoch == epoch
-
-
-async def test_what_activation_does_not_see_the_auditor_has_rebuilt(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("actors.loader.DEPTH", 1)
-    async with world() as w:
-        await fill(w)
-        await replaced(w)
-        tables_of(w, "TEA").lots["LON", "TEA"].pop(("B", "L1"))
-        assert await w.stock("TEA") == (16, 5)
-        host = w.hosts[0].host
-        await auditor_of(w, mends=True).round()
-        assert host.gauges.drift == 5 + 5
-        await until(lambda: host.gauges.rebuilds == 1)
-        assert await w.stock("TEA") == (21, 5)
-        await auditor_of(w, mends=True).round()
-        assert (host.gauges.drift, host.gauges.rebuilds) == (0, 1)
-
-
-async def test_nothing_is_decided_from_the_moment_on_from_which_a_partition_is_distrusted() -> None:
-    async with world() as w:
-        await fill(w)
-        host, number = w.hosts[0].host, number_of("JAM")
-        owned, caller = host.owned[number], Caller()
-        lot_of(w, "JAM").on_hand += 7
-        before = list(tables_of(w, "JAM").ledger)
-        with w.snapshots[0].check_gate.held():
-            host.ownership.distrust(number, "a test says so")
-            receive = ReceiveStock("LON", "JAM", "A", 1)
-            host.receive([Request(caller, 1, number, "receive", receive, "k1", 1)])
-            asked = asyncio.ensure_future(w.receive("JAM", 1))
-            await until(lambda: parked(owned, ReceiveStock) == 2)
-            host.activator.wake(owned)
-            await until(lambda: w.snapshots[0].check_gate.waiting > 0)
-            await until(lambda: not owned.is_activating)
-            assert not owned.is_ready
-            assert (owned.state.seq, tables_of(w, "JAM").ledger) == (len(before), before)
-            assert not caller.ended
-        assert (await asked)["on_hand"] == 20
-        assert caller.statuses() == [Status.MOVED]
-        assert await w.stock("JAM") == (25, 2)
-        assert host.gauges.rebuilds == 1
-        await until(lambda: host.in_flight == 0)
-
-
-async def test_a_refusal_that_was_in_doubt_when_its_partition_was_distrusted_is_decided_again(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    async with world() as w:
-        await w.receive("JAM", 7)
-        host, gate, with_keys = w.hosts[0].host, Gate(), w.ledgers[0].with_keys
-
-        async def waiting(keys: Sequence[str]) -> list[Entry]:
-            await gate.passed()
-            return await with_keys(keys)
-
-        monkeypatch.setattr(w.ledgers[0], "with_keys", waiting)
-        host.keys.is_whole = False
-        lot_of(w, "JAM").on_hand -= 7
-        with w.snapshots[0].check_gate.held():
-            with gate.held():
-                asked = asyncio.ensure_future(w.ask(PickStock("LON", "JAM", 1)))
-                await until(lambda: gate.waiting == 1)
-                host.ownership.distrust(number_of("JAM"), "a test says so")
-            await until(lambda: parked(host.owned[number_of("JAM")], PickStock) == 1)
-        view_of(await asked)
-        assert await w.stock("JAM") == (6, 0)
-
-
-async def distrusted(w: World, sku: str) -> None:
-    """Have the first host distrust a partition, and keep it waiting before it claims it."""
-    w.snapshots[0].check_gate.hold()
-    w.hosts[0].host.ownership.distrust(number_of(sku), "a test says so")
-    await until(lambda: w.snapshots[0].check_gate.waiting > 0)
-
-
-async def test_a_partition_that_was_lost_while_distrusted_is_not_rebuilt_when_it_comes_back() -> None:
-    async with world() as w:
-        await fill(w)
-        number, host = number_of("TEA"), w.hosts[0].host
-        await distrusted(w, "TEA")
-        host.ownership.lose(frozenset({number}), [host.committer.open])
-        await w.hosts[0].take([number])
-        await until(lambda: host.owned[number].is_ready)
-        w.snapshots[0].check_gate.release()
-        assert await w.stock("TEA") == (21, 5)
-        assert host.gauges.rebuilds == 0
-
-
-@pytest.mark.parametrize("step", ["claim", "recover", "replace"])
-async def test_nor_when_the_take_or_the_rebuild_came_to_nothing(
-    step: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with world() as w:
-        await fill(w)
-        number, host = number_of("TEA"), w.hosts[0].host
-
-        async def fails(*_: object) -> bool:
-            monkeypatch.undo()
-            if step != "replace":
-                raise Unavailable(step)
-            await w.host("second", [number])
-            return False
-
-        monkeypatch.setattr(w.snapshots[0], step, fails)
-        host.ownership.distrust(number, "a test says so")
-        await until(lambda: number not in host.owned and not host.ownership.is_distrusted(number))
-        await w.hosts[0].take([number])
-        assert await w.stock("TEA") == (21, 5)
-        assert host.gauges.rebuilds == 0
-
-
-async def test_nor_when_its_ledger_was_refused_and_is_whole_again() -> None:
-    async with world() as w:
-        await fill(w)
-        await w.hosts[0].snapshotter.flush()
-        number, host, ledger = number_of("TEA"), w.hosts[0].host, tables_of(w, "TEA").ledger
-        gone = ledger.pop()
-        host.ownership.distrust(number, "a test says so")
-        await until(lambda: number in host.refused)
-        ledger.append(gone)
-        await w.hosts[0].take([number])
-        assert await w.stock("TEA") == (21, 5)
-        assert host.gauges.rebuilds == 0
-
-
-async def test_a_partition_that_is_taken_again_while_distrusted_is_rebuilt() -> None:
-    async with world() as w:
-        await fill(w)
-        tables_of(w, "TEA").lots["LON", "TEA"].pop(("B", "L1"))
-        await distrusted(w, "TEA")
-        await w.hosts[0].take([number_of("TEA")])
-        w.snapshots[0].check_gate.release()
-        assert await w.stock("TEA") == (21, 5)
-        assert w.hosts[0].host.gauges.rebuilds == 1
-
-
-async def test_memory_that_drifts_again_is_rebuilt_once_a_minute_at_most() -> None:
-    async with world() as w:
-        await w.receive("JAM", 7)
-        host, auditor = w.hosts[0].host, auditor_of(w, mends=True)
-        on_the_watch_s = 0.0
-        host.stopwatch = lambda: on_the_watch_s
-        for units_after in (7, 8, 9):
-            lot_of(w, "JAM").on_hand += 1
-            await auditor.round()
-            await until(lambda: host.gauges.rebuilds == 1)
-            assert (await w.stock("JAM"))[0] == units_after
-            w.now_ms += 3_600_000  # Clocks are set; what counts is the time that has passed.
-        assert host.gauges.drift == 2
-        on_the_watch_s = 60.0
-        await auditor.round()
-        await until(lambda: host.gauges.rebuilds == 2)
-        assert await w.stock("JAM") == (7, 0)
-
-
-async def test_the_auditor_rebuilds_nothing_from_a_ledger_that_does_not_add_up() -> None:
-    async with world() as w:
-        await fill(w)
-        rewrite(tables_of(w, "JAM"), "stock_held", held=1)
-        lot_of(w, "JAM").on_hand += 1
-        await auditor_of(w, mends=True).round()
-        assert w.hosts[0].host.gauges.drift == 1 + 1
-        assert w.hosts[0].host.gauges.rebuilds == 0
-        assert number_of("JAM") in w.hosts[0].host.owned
-
-
-async def test_a_host_tells_how_long_ago_everything_was_compared_and_what_it_rebuilt() -> None:
-    async with world() as w:
-        await fill(w)
-        (described,) = await w.gateway.hosts()
-        assert (described["audit_age_s"], described["metrics"]["rebuilds"]) == (None, 0)
-        await auditor_of(w).round()
-        w.now_ms += 90_000
-        (described,) = await w.gateway.hosts()
-        assert described["audit_age_s"] == 90.0
 
 
 async def test_moves_between_bins_keep_their_age_in_a_rebuilt_partition() -> None:

@@ -11,6 +11,7 @@ from actors.outcomes import LedgerRefused
 from actors.running_host import RunningHost
 from engine.commands import ReceiveStock
 from persistence.memory.database import PartitionTables
+from persistence.placement import Placement
 from tests.component.actors.harm import fill, rewrite, tables_of, truncated
 from tests.component.actors.world import PARTITIONS, World, number_of, until, view_of, world
 
@@ -100,6 +101,26 @@ async def test_nothing_is_written_to_it_and_its_supervisor_need_not_give_it_agai
         assert (described["partitions"], described["ready"]) == (PARTITIONS - 1, PARTITIONS - 1)
 
 
+async def test_the_directory_is_not_asked_for_each_request_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("actors.gateway._REFUSED_S", 3_600.0)
+    async with world() as w:
+        await filled(w)
+        second, _ = await taken_over(w, changed("stock_received", on_hand=21), written=False)
+        await until(lambda: number_of("TEA") in second.host.refused)
+        placements, asked = w.gateway._directory.placements, 0
+
+        async def counted() -> list[Placement]:
+            nonlocal asked
+            asked += 1
+            return await placements()
+
+        monkeypatch.setattr(w.gateway._directory, "placements", counted)
+        for n in range(20):
+            with pytest.raises(LedgerRefused):
+                await w.gateway.submit(number_of("TEA"), ReceiveStock("LON", "TEA", "A", 1), f"k{n}")
+        assert asked == 2  # For the first, and to see whether somebody else has it since.
+
+
 async def test_callers_that_wait_when_it_is_refused_are_told() -> None:
     async with world() as w:
         await filled(w)
@@ -136,8 +157,9 @@ async def test_a_ledger_that_lost_its_end_is_refused_rather_than_go_on_without_w
 
 @pytest.mark.parametrize("lost", [1, 2])
 async def test_a_ledger_that_lost_its_end_is_refused_by_every_owner_until_its_rows_are_back(
-    lost: int,
+    lost: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("actors.gateway._REFUSED_S", 0.0)  # Its next owner is looked for at once.
     async with world() as w:
         await fill(w)
         await w.receive("TEA", 99)

@@ -121,7 +121,7 @@ async def test_a_host_that_lost_partitions_takes_them_back(monkeypatch: pytest.M
 
 
 async def test_a_defect_of_the_launcher_or_of_a_watcher_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("actors.supervisor._RETRY_S_MAX", 0.02)
+    monkeypatch.setattr("actors.spares._RETRY_S_MAX", 0.02)
     async with supervised(hosts=1, standbys=1) as s:
         await until(s.has_standby)
         await s.world.receive("TEA", 5)
@@ -133,7 +133,7 @@ async def test_a_defect_of_the_launcher_or_of_a_watcher_ends_nothing(monkeypatch
             return await launch(name, node)
 
         monkeypatch.setattr(s.launcher, "launch", defective)
-        await s.launcher.crash(s.supervisor._spare[0])
+        await s.launcher.crash(s.supervisor._spares.ready[0])
         await s.launcher.crash(s.owner("TEA"))
         view_of(await s.world.reserve("TEA", 5))
         s.standbys_are_due.set()
@@ -143,7 +143,7 @@ async def test_a_defect_of_the_launcher_or_of_a_watcher_ends_nothing(monkeypatch
 async def test_a_standby_that_dies_is_replaced() -> None:
     async with supervised() as s:
         await until(s.has_standby)
-        (spare,) = s.supervisor._spare
+        (spare,) = s.supervisor._spares.ready
         assert isinstance(spare, InProcessHost)
         await s.launcher.crash(spare)
         s.standbys_are_due.set()
@@ -199,7 +199,7 @@ async def test_a_dead_standby_does_not_stand_in_the_way() -> None:
     async with supervised() as s:
         await until(s.has_standby)
         await s.world.receive("TEA", 5)
-        (spare,) = s.supervisor._spare
+        (spare,) = s.supervisor._spares.ready
         await s.launcher.crash(spare)
         await s.launcher.crash(s.owner("TEA"))
         view_of(await s.world.reserve("TEA", 5))

@@ -9,22 +9,8 @@ from actors.queries import ReadStock
 from actors.requests import Request, Status
 from engine.commands import ReceiveStock, ReserveLine, ReserveStock
 from engine.images import digest
+from tests.component.actors.caller import Caller
 from tests.component.actors.world import PARTITIONS, code_of, number_of, skus_in, until, view_of, world
-
-
-class Caller:
-    """Takes what a host answers, without a lane."""
-
-    def __init__(self) -> None:
-        self.ended: list[Request] = []
-
-    def reply(self, request: Request) -> None:
-        """Take an ended request."""
-        self.ended.append(request)
-
-    def statuses(self) -> list[Status]:
-        """Return how the requests ended."""
-        return [request.status for request in self.ended]
 
 
 async def test_a_former_owner_with_a_batch_in_flight_commits_and_answers_nothing_of_it() -> None:

@@ -6,7 +6,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from actors.gateway import LaneGateway
-from actors.host import Host, HostOptions
+from actors.host import Host
+from actors.host_options import HostOptions
 from actors.outcomes import Answered, Outcome
 from actors.queries import ReadStock
 from actors.reservations import SpanningReservations

@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from actors.host import Host, HostOptions
+from actors.host import Host
+from actors.host_options import HostOptions
 from actors.running_host import RunningHost
 from persistence.memory import MemoryStreams
 from persistence.postgres import (

@@ -12,6 +12,7 @@ from engine.entries import Entry
 from persistence.ports import OutcomeUnknown, PartitionsLost, Unavailable, UnsafeDatabase
 from persistence.postgres import PostgresLedger, Sessions
 from persistence.postgres import ledger as ledger_module
+from persistence.postgres.entries import IN_ORDER, SETTLED
 from tests.contract.keeper import NOON_MS, received
 from tests.integration.persistence.conftest import Open
 from tests.integration.persistence.proxy import Proxy
@@ -266,7 +267,7 @@ async def test_a_confirmation_is_found_without_a_look_at_all_that_came_after_it(
     assert await ledger.confirmations(1, [2]) == [confirmed]
     await admin.execute("ANALYZE ledger")
     async with admin.transaction():
-        await admin.execute(ledger_module.IN_ORDER)
-        plan = await admin.fetch(f"EXPLAIN (ANALYZE) {ledger_module.SETTLED}", 1, [2])
+        await admin.execute(IN_ORDER)
+        plan = await admin.fetch(f"EXPLAIN (ANALYZE) {SETTLED}", 1, [2])
     removed = [int(line[0].split(":")[1]) for line in plan if "Rows Removed by Filter" in line[0]]
     assert sum(removed) < 100, plan

@@ -9,7 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from actors.gateway import LaneGateway
-from actors.host import Host, HostOptions
+from actors.host import Host
+from actors.host_options import HostOptions
 from actors.outcomes import Answered, LedgerRefused
 from actors.queries import ReadStock
 from actors.running_host import RunningHost

@@ -3,7 +3,8 @@
 import time
 from typing import Any
 
-from actors.host import Host, HostOptions
+from actors.host import Host
+from actors.host_options import HostOptions
 from actors.running_host import RunningHost
 from persistence.memory import (
     MemoryCursors,

@@ -1,0 +1,58 @@
+"""What an audit found: places that are not as they should be, counted in units, and each told in the log."""
+
+import structlog
+
+from actors.sums import Balance, Place
+from engine.commands import StockKey
+
+_LOGGED_MAX = 100
+"""Places that are logged in a round."""
+
+_log = structlog.get_logger()
+
+
+class Drift:
+    """The drift of one round, and within it that of one partition."""
+
+    def __init__(self) -> None:
+        self.units = 0
+        """By how many units places differ, all taken together."""
+        self._places = 0
+        self._firsts: dict[str, str] = {}
+        """The first place of the partition where each of the things compared differs."""
+
+    def next_partition(self) -> None:
+        """Go on with another partition of the round."""
+        self._firsts.clear()
+
+    @property
+    def to_mend(self) -> str | None:
+        """What a rebuild of the partition would mend, in words; None for nothing.
+
+        Not where the ledger itself does not add up: nothing right can be made of it.
+        """
+        if not self._firsts or "entries" in self._firsts:
+            return None
+        what, place = next(iter(self._firsts.items()))
+        return f"the audit of {what} found drift at {place}"
+
+    def compare(self, key: StockKey, place: Place, what: str, found: Balance, expected: Balance) -> None:
+        """Count by how many units a place differs, and log it."""
+        if found == expected:
+            return
+        site, sku = key
+        self._firsts.setdefault(what, f"{site}/{sku} at {place[0]}")
+        self.units += sum(abs(one - other) for one, other in zip(found, expected, strict=True))
+        self._places += 1
+        if self._places <= _LOGGED_MAX:
+            location, lot = place
+            _log.error(
+                "drift",
+                of=what,
+                site=site,
+                sku=sku,
+                location=location,
+                lot=lot,
+                found=found,
+                expected=expected,
+            )

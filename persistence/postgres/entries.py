@@ -1,0 +1,157 @@
+"""What is read of the ledger on Postgres: questions to one table, through the pool.
+
+Each walks an index, since the ledger only grows.
+"""
+
+# ruff: noqa: S608 - statements are put together from our own columns' names; values travel as parameters
+
+from collections.abc import Sequence
+
+from engine.commands import StockKey
+from engine.entries import Entry, Kind
+from persistence.ports import LotBalance, LotSum
+from persistence.postgres.sessions import Sessions
+from persistence.postgres.sums import read_sums
+
+COLUMNS = ", ".join(Entry._fields)
+
+_SEQ_AT = """\
+WITH RECURSIVE search (low, high) AS (
+    SELECT 0::bigint, coalesce((SELECT max(seq) FROM ledger WHERE partition = $1), 0)
+    UNION ALL
+    SELECT CASE WHEN middle.at_ms <= $2 THEN middle.seq ELSE low END,
+           CASE WHEN middle.at_ms <= $2 THEN high ELSE middle.seq - 1 END
+    FROM search
+    CROSS JOIN LATERAL (
+        SELECT seq, at_ms FROM ledger WHERE partition = $1 AND seq = (low + high + 1) / 2
+    ) AS middle
+    WHERE low < high
+)
+SELECT low FROM search WHERE low = high
+"""
+"""Sequence numbers have no gaps and times never fall: halving finds the place without an index on time."""
+
+SETTLED = f"""\
+SELECT settled.* FROM unnest($2::bigint[]) AS number
+CROSS JOIN LATERAL (
+    SELECT {COLUMNS} FROM ledger
+    WHERE partition = $1 AND seq > number AND reservation = number
+    AND kind IN ('{Kind.RESERVATION_CONFIRMED}', '{Kind.STOCK_RELEASED}', '{Kind.RESERVATION_EXPIRED}')
+    ORDER BY seq LIMIT 1
+) AS settled
+"""
+"""The entry that settled each tentative share: confirmed, given back, or expired, whichever came first."""
+IN_ORDER = "SET LOCAL enable_sort = off"
+"""Has the index walked in order up to the first that fits; else all that follow may be read and sorted."""
+
+_LAST = """\
+SELECT DISTINCT ON (partition, site, sku, location, lot)
+       partition, site, sku, location, lot, seq, on_hand, reserved, held
+FROM unnest($1::int[], $2::text[], $3::text[], $4::bigint[]) AS wanted (number, of_site, of_sku, until_seq)
+CROSS JOIN LATERAL (
+    SELECT partition, site, sku, location, lot, seq, on_hand, reserved, held FROM ledger
+    WHERE partition = number AND hashtext(sku) = hashtext(of_sku) AND site = of_site AND sku = of_sku
+    AND seq <= until_seq
+    ORDER BY seq DESC LIMIT $5
+) AS newest
+ORDER BY partition, site, sku, location, lot, seq DESC
+"""
+
+_OF_STOCK = "partition = $1 AND hashtext(sku) = hashtext($3) AND site = $2 AND sku = $3"
+
+
+class StoredEntries:
+    """The ledger's entries, to be read."""
+
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
+
+    async def read(self, partition: int, after_seq: int, limit: int) -> list[Entry]:
+        """See `Ledger.read`."""
+        return await self._entries(
+            "WHERE partition = $1 AND seq > $2 ORDER BY seq LIMIT $3", partition, after_seq, limit
+        )
+
+    async def history(self, partition: int, stock: StockKey, after_seq: int, limit: int) -> list[Entry]:
+        """See `Ledger.history`."""
+        return await self._entries(
+            f"WHERE {_OF_STOCK} AND seq > $4 ORDER BY seq LIMIT $5", partition, *stock, after_seq, limit
+        )
+
+    async def of_reservation(self, partition: int, number: int, until_seq: int) -> list[Entry]:
+        """See `Ledger.of_reservation`."""
+        return await self._entries(
+            "WHERE partition = $1 AND seq BETWEEN $2 AND $3 AND reservation = $2 ORDER BY seq",
+            partition,
+            number,
+            until_seq,
+        )
+
+    async def at(self, places: Sequence[tuple[int, int]]) -> list[Entry]:
+        """See `Ledger.at`."""
+        return await self._entries(
+            "JOIN (SELECT DISTINCT * FROM unnest($1::int[], $2::bigint[]) AS u (partition, seq)) AS ours"
+            " USING (partition, seq) ORDER BY partition, seq",
+            [partition for partition, _ in places],
+            [seq for _, seq in places],
+        )
+
+    async def confirmations(self, partition: int, numbers: Sequence[int]) -> list[Entry]:
+        """See `Ledger.confirmations`. Looks no further than where each share was settled: seconds later."""
+        if not numbers:
+            return []
+        async with self._sessions.view() as connection:
+            await connection.execute(IN_ORDER)
+            rows = await connection.fetch(SETTLED, partition, sorted(set(numbers)))
+        settled = sorted(map(Entry._make, rows), key=lambda entry: entry.seq)
+        return [entry for entry in settled if entry.kind == Kind.RESERVATION_CONFIRMED]
+
+    async def with_keys(self, keys: Sequence[str]) -> list[Entry]:
+        """See `Ledger.with_keys`."""
+        return await self._entries("WHERE key = ANY($1::text[]) ORDER BY partition, seq", list(keys))
+
+    async def balances(self, partition: int, stock: StockKey, until_seq: int) -> list[Entry]:
+        """See `Ledger.balances`."""
+        return await self._entries(
+            f"WHERE {_OF_STOCK} AND seq <= $4 ORDER BY location, lot, seq DESC",
+            partition,
+            *stock,
+            until_seq,
+            distinct="DISTINCT ON (location, lot)",
+        )
+
+    async def last(self, stocks: Sequence[tuple[int, StockKey, int]], depth: int) -> list[LotBalance]:
+        """See `Ledger.last`."""
+        async with self._sessions.session() as connection:
+            rows = await connection.fetch(
+                _LAST,
+                [partition for partition, _, _ in stocks],
+                [site for _, (site, _), _ in stocks],
+                [sku for _, (_, sku), _ in stocks],
+                [until_seq for _, _, until_seq in stocks],
+                depth,
+            )
+        return list(map(LotBalance._make, rows))
+
+    async def sums(self, partition: int, after_seq: int, until_seq: int) -> list[LotSum]:
+        """See `Ledger.sums`."""
+        async with self._sessions.session() as connection:
+            return await read_sums(connection, partition, after_seq, until_seq)
+
+    async def seq_at(self, partition: int, at_ms: int) -> int:
+        """See `Ledger.seq_at`."""
+        async with self._sessions.session() as connection:
+            return int(await connection.fetchval(_SEQ_AT, partition, at_ms))
+
+    async def head(self, partition: int) -> tuple[int, int]:
+        """See `Ledger.head`."""
+        async with self._sessions.session() as connection:
+            row = await connection.fetchrow(
+                "SELECT seq, at_ms FROM ledger WHERE partition = $1 ORDER BY seq DESC LIMIT 1", partition
+            )
+        return (row[0], row[1]) if row else (0, 0)
+
+    async def _entries(self, condition: str, *arguments: object, distinct: str = "") -> list[Entry]:
+        async with self._sessions.session() as connection:
+            rows = await connection.fetch(f"SELECT {distinct} {COLUMNS} FROM ledger {condition}", *arguments)
+        return list(map(Entry._make, rows))
