@@ -40,6 +40,8 @@ class Ownership:
         self._address = ""
         self._distrusted: set[int] = set()
         """Owned partitions whose snapshots are not to be used: they are rebuilt from the ledger."""
+        self._refused: dict[int, int] = {}
+        """Epochs of the claims of `Host.refused`: another host may claim those as well."""
         self._has_lost = False
         """Whether anything was ever given up: then others may have decided what is remembered here."""
 
@@ -69,7 +71,7 @@ class Ownership:
         host.owned.update(claimed)
         self._distrusted |= distrusted  # They were given up for the claim, and their snapshots are no better.
         for head in heads:
-            host.refused.pop(head.partition, None)
+            self._forget_refused(head.partition)
             if head.ends_early:
                 self._refuse(claimed[head.partition], _ends_early(head))
         most_keys = min(host.options.recovered_keys, host.options.key_window)
@@ -176,11 +178,16 @@ class Ownership:
             why=misfit.why,
         )
         host.refused[misfit.partition] = misfit
+        self._refused[misfit.partition] = owned.epoch
         host.owned.pop(misfit.partition, None)
         self._distrusted.discard(misfit.partition)
         requests = list(owned.queue)
         owned.queue.clear()
         self.give_back(requests)
+
+    def _forget_refused(self, number: int) -> None:
+        self._host.refused.pop(number, None)
+        self._refused.pop(number, None)
 
     # Giving them up
 
@@ -189,7 +196,7 @@ class Ownership:
         host = self._host
         while True:
             await host.sleep(_LOOK_EVERY_S)
-            epochs = self.epochs_of(list(host.owned))
+            epochs = self.epochs_of(list(host.owned)) | self._refused
             lost = await until_available(partial(host.snapshots.lost, epochs), host.sleep)
             self.lost_since({(number, epochs[number]) for number in lost})
 
@@ -210,6 +217,7 @@ class Ownership:
         self._distrusted -= partitions
         requests = [request for batch in batches for request in batch.without(partitions)]
         for number in partitions:
+            self._forget_refused(number)
             owned = host.owned.pop(number, None)
             if owned is not None:
                 requests += owned.queue
@@ -219,7 +227,11 @@ class Ownership:
     def lost_since(self, claims: set[tuple[int, int]]) -> None:
         """Give up partitions that were claimed by others, unless they have been claimed back meanwhile."""
         host = self._host
-        lost = frozenset(number for number, epoch in claims if self.epochs_of([number]) == {number: epoch})
+        lost = frozenset(
+            number
+            for number, epoch in claims
+            if (self.epochs_of([number]) or self._refused).get(number) == epoch
+        )
         if lost:
             self.lose(lost, [host.committer.open])
 

@@ -84,6 +84,15 @@ class Report:
     """From the fault until the process was back."""
     findings: Findings
     notes: list[str]
+    back_s_max: float | None = None
+    """How long that may take; None where no time is promised."""
+
+    def found(self) -> list[str]:
+        """Return what is wrong, in words."""
+        if self.back_s_max is None or self.back_s <= self.back_s_max:
+            return self.findings.all()
+        late = f"late: served again after {self.back_s:.2f} s, more than {self.back_s_max:g}"
+        return [*self.findings.all(), late]
 
 
 Fault = Callable[[Stage], Awaitable[None]]
@@ -99,6 +108,7 @@ async def play(
     answers: int = 400,
     via: str | None = None,
     url: str | None = None,
+    back_s_max: float | None = None,
 ) -> Report:
     """Run a scenario and look at what it left. `url` is another API than `up`'s."""
     await until(lambda: settled(binkeeper), "all is quiet", 90.0)
@@ -128,7 +138,7 @@ async def play(
         await sessions.close()
         for http in https:
             await http.aclose()
-    return _report(name, stage, findings)
+    return _report(name, stage, findings, back_s_max)
 
 
 async def _under_load(stage: Stage, fault: Fault, channels: list[Channel], answers: int) -> None:
@@ -152,7 +162,7 @@ async def _under_load(stage: Stage, fault: Fault, channels: list[Channel], answe
             raise fate
 
 
-def _report(name: str, stage: Stage, findings: Findings) -> Report:
+def _report(name: str, stage: Stage, findings: Findings, back_s_max: float | None) -> Report:
     calls = stage.callers.calls
     outcomes = Counter(sent.outcome for call in calls for sent in call.tries)
     return Report(
@@ -164,4 +174,5 @@ def _report(name: str, stage: Stage, findings: Findings) -> Report:
         away_s=(stage.back_ns - stage.fault_ns) / 1e9,
         findings=findings,
         notes=stage.notes,
+        back_s_max=back_s_max,
     )

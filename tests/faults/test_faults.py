@@ -5,7 +5,6 @@ Every history has a legal order for each bin, the streams have no gap, and the s
 
 from functools import partial
 
-import psutil
 import pytest
 
 from tests.end_to_end.running import Running, until
@@ -26,7 +25,9 @@ from tests.faults.scenarios import (
 )
 from tests.faults.stage import Report, play
 
-BACK_S_MAX = 3.0
+BACK_S_MAX = 10.0
+"""So long a gateway keeps a request: what takes longer, callers are told of. Mostly it is a fraction of a
+second, but the machine may do other things too; `make faults`, which has it alone, wants 3 s."""
 ANSWERS = 300
 
 
@@ -40,20 +41,14 @@ async def played(binkeeper: Running, scenario: Scenario, url: str | None = None)
     site = scenario.name.replace(" ", "-")
     report = await play(
         binkeeper, scenario.name, scenario.fault, site=site, seed=len(site), answers=ANSWERS,
-        via=scenario.via, url=url,
+        via=scenario.via, url=url, back_s_max=scenario.back_s_max,
     )  # fmt: skip
     print(
         f"{report.scenario}: back after {report.back_s:.2f} s, away {report.away_s:.2f} s, "
         f"{report.operations} operations, {report.unknown} unknown answers, {report.notes}"
     )
-    assert report.findings.all() == []
+    assert report.found() == []
     return report
-
-
-def allowed_s(seconds: float) -> float:
-    """Return a time limit: on a machine that does other things too, every process waits for its turn."""
-    load = psutil.getloadavg()[0] / (psutil.cpu_count() or 1)
-    return seconds * max(1.0, load)
 
 
 @pytest.mark.timeout(240)
@@ -61,8 +56,8 @@ def allowed_s(seconds: float) -> float:
 async def test_a_killed_process_loses_nothing_and_is_soon_back(binkeeper: Running, role: str) -> None:
     before = binkeeper.pids(role)[0]
     fault = host_killed if role == "host" else killed(role)
-    report = await played(binkeeper, Scenario(f"{role} killed", fault, via="http" if role == "api" else None))
-    assert report.back_s < allowed_s(BACK_S_MAX)
+    via = "http" if role == "api" else None
+    await played(binkeeper, Scenario(f"{role} killed", fault, via, BACK_S_MAX))
     assert before not in binkeeper.pids(role)
     if role == "host":
         rounds = await audit_rounds(binkeeper)
@@ -84,14 +79,14 @@ async def test_a_host_that_was_deposed_while_it_slept_acknowledges_nothing(binke
 @pytest.mark.parametrize(
     "scenario",
     [
-        Scenario("all killed on a read-only Postgres", decided_and_lost),
-        Scenario("Postgres without sessions", sessions_exhausted),
-        Scenario("NATS wiped", nats_wiped),
+        Scenario("all killed on a read-only Postgres", decided_and_lost, None, BACK_S_MAX),
+        Scenario("Postgres without sessions", sessions_exhausted, None, BACK_S_MAX),
+        Scenario("NATS wiped", nats_wiped, None, BACK_S_MAX),
     ],
     ids=lambda scenario: scenario.name,
 )
 async def test_what_servers_refuse_or_forget_is_made_up_for(binkeeper: Running, scenario: Scenario) -> None:
-    assert (await played(binkeeper, scenario)).back_s < allowed_s(BACK_S_MAX)
+    await played(binkeeper, scenario)
 
 
 @pytest.mark.timeout(240)

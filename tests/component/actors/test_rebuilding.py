@@ -38,9 +38,20 @@ async def everything(w: World, reservations: list[str]) -> dict[str, Any]:
         view = view_of(await w.gateway.query(number_of(sku), ReadStock("LON", sku)))
         shown[sku] = {**view, "seq": 0}
     for id_ in reservations:
-        partition, number, opened_at_ms = reservation_address(id_) or (0, 0, 0)
-        shown[id_] = view_of(await w.gateway.query(partition, ReadReservation(number, opened_at_ms)))
+        shown[id_] = await found(w, id_)
     return shown
+
+
+async def found(w: World, id_: str) -> dict[str, Any]:
+    """Return a reservation."""
+    partition, number, opened_at_ms = address_of(id_)
+    return view_of(await w.gateway.query(partition, ReadReservation(number, opened_at_ms)))
+
+
+def address_of(id_: str) -> tuple[int, int, int]:
+    address = reservation_address(id_)
+    assert address is not None
+    return address
 
 
 async def reserved(w: World) -> list[str]:
@@ -121,11 +132,9 @@ async def test_a_reservation_that_the_snapshot_lost_is_found_by_its_number() -> 
         before = await everything(w, [over])
         await w.hosts[0].snapshotter.flush()
         await w.kill(w.hosts[0])
-        partition, number, opened_at_ms = reservation_address(over) or (0, 0, 0)
-        del tables_of(w, "TEA").reservations[number]
+        del tables_of(w, "TEA").reservations[address_of(over)[1]]
         await w.host("second")
-        view = view_of(await w.gateway.query(partition, ReadReservation(number, opened_at_ms)))
-        assert view == before[over]
+        assert await found(w, over) == before[over]
         assert w.hosts[0].host.gauges.rebuilds == 1
 
 
@@ -149,12 +158,10 @@ async def test_rows_of_a_reservation_that_cannot_be_read_are_made_again() -> Non
         before = await everything(w, [over])
         await w.hosts[0].snapshotter.flush()
         await w.kill(w.hosts[0])
-        partition, number, opened_at_ms = reservation_address(over) or (0, 0, 0)
-        lines = tables_of(w, "TEA").lines[number]
+        lines = tables_of(w, "TEA").lines[address_of(over)[1]]
         lines[0] = lines[0]._replace(allocations="[[")
         await w.host("second")
-        view = view_of(await w.gateway.query(partition, ReadReservation(number, opened_at_ms)))
-        assert view == before[over]
+        assert await found(w, over) == before[over]
 
 
 @pytest.mark.parametrize("harm", [truncated, wrong_units, elsewhere, unreadable])

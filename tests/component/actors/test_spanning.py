@@ -28,6 +28,21 @@ from tests.component.actors.world import (
 )
 
 
+async def with_its_decision_held_up(w: World, lines: list[ReserveLine], key: str) -> asyncio.Task[Outcome]:
+    """Reserve, and return when the commit of the decision waits at the first ledger's gate."""
+    submit, gate = w.gateway.submit, w.ledgers[0].gate
+
+    def submit_and_hold(partition: int, command: Command, key: str) -> asyncio.Future[Outcome]:
+        if isinstance(command, ReserveTogether) and command.deadline_ms:
+            gate.hold()
+        return submit(partition, command, key)
+
+    w.gateway.submit = submit_and_hold  # type: ignore[method-assign]
+    asked = asyncio.create_task(reserve(w, lines, key))
+    await until(lambda: gate.waiting == 1)
+    return asked
+
+
 async def test_the_steps_of_a_coordinator_are_known() -> None:
     async with world() as w:
         await fill(w)
@@ -83,20 +98,11 @@ async def test_a_takeover_after_the_coordinator_died_leaves_all_lines_or_none(di
 async def test_a_decision_whose_answer_was_lost_is_confirmed_not_abandoned() -> None:
     async with world() as w:
         await fill(w)
-        submit, gate = w.gateway.submit, w.ledgers[0].gate
-
-        def submit_and_hold(partition: int, command: Command, key: str) -> asyncio.Future[Outcome]:
-            if isinstance(command, ReserveTogether) and command.deadline_ms:
-                gate.hold()
-            return submit(partition, command, key)
-
-        w.gateway.submit = submit_and_hold  # type: ignore[method-assign]
-        asked = asyncio.ensure_future(reserve(w, lines_of(4), "all"))
-        await until(lambda: gate.waiting == 1)
+        asked = await with_its_decision_held_up(w, lines_of(4), "all")
         for lane in list(w.hosts[0].lanes.lanes):
             lane.close()  # The answer has nowhere to go: the gateway sends the decision again.
         await until(lambda: w.hosts[0].host.in_flight >= 2)
-        gate.release()
+        w.ledgers[0].gate.release()
         assert view_of(await asked)["state"] == "held"
         await sweep(w)
         assert await reserved(w) == [4, 4, 4]
@@ -106,16 +112,7 @@ async def test_a_decision_whose_answer_was_lost_is_confirmed_not_abandoned() -> 
 async def test_a_decision_that_may_have_happened_is_not_undone_by_a_host_that_is_busy(overload: bool) -> None:
     async with world() as w:
         await fill(w)
-        submit, gate = w.gateway.submit, w.ledgers[0].gate
-
-        def submit_and_hold(partition: int, command: Command, key: str) -> asyncio.Future[Outcome]:
-            if isinstance(command, ReserveTogether) and command.deadline_ms:
-                gate.hold()
-            return submit(partition, command, key)
-
-        w.gateway.submit = submit_and_hold  # type: ignore[method-assign]
-        asked = asyncio.ensure_future(reserve(w, lines_of(4), "all"))
-        await until(lambda: gate.waiting == 1)
+        asked = await with_its_decision_held_up(w, lines_of(4), "all")
         host = w.hosts[0].host
         if overload:
             object.__setattr__(host.options, "max_in_flight", 0)
@@ -125,7 +122,7 @@ async def test_a_decision_that_may_have_happened_is_not_undone_by_a_host_that_is
             lane.close()
         with pytest.raises(Exception, match="may have happened"):
             await asked
-        gate.release()
+        w.ledgers[0].gate.release()
         object.__setattr__(host.options, "max_in_flight", 1_000)
         host.is_stopping = False
         await sweep(w)

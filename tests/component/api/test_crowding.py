@@ -11,7 +11,9 @@ import pytest
 
 from api import crowding, protocol
 from api.crowding import Whole, whole_request
-from tests.component.api.test_server import BODY, HEADERS, _served
+from api.server import Server
+from tests.component.actors.world import until
+from tests.component.api.served import BODY, HEADERS, served
 from tests.component.api.world import World
 
 REQUEST = (
@@ -51,11 +53,10 @@ async def test_what_does_not_fit_is_refused_in_the_usual_form_and_had_no_effect(
 ) -> None:
     await world.stocked(1000)
     monkeypatch.setattr(crowding, "_TAKEN_MAX", 5)
-    async with _served(world) as (server, url, _):
+    async with served(world) as (server, url, _):
         limits = httpx.Limits(max_connections=40)
         async with httpx.AsyncClient(base_url=url, headers=HEADERS, limits=limits) as client:
-            raw = [_raw(server, f"key-{n}") for n in range(40)]
-            answers = await asyncio.gather(*raw)
+            answers = await _at_once(server, 40)
             refused = [answer for answer in answers if answer[0] == 429]
             accepted = [answer for answer in answers if answer[0] == 201]
             assert refused
@@ -77,10 +78,8 @@ async def test_what_does_not_fit_is_refused_in_the_usual_form_and_had_no_effect(
 async def test_a_msgpack_caller_is_refused_in_msgpack(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     await world.stocked(1000)
     monkeypatch.setattr(crowding, "_TAKEN_MAX", 1)
-    async with _served(world) as (server, _, _):
-        answers = await asyncio.gather(
-            *(_raw(server, f"key-{n}", accept="application/msgpack") for n in range(30))
-        )
+    async with served(world) as (server, _, _):
+        answers = await _at_once(server, 30, "application/msgpack")
         _, headers, body = next(answer for answer in answers if answer[0] == 429)
         assert headers["content-type"] == "application/problem+msgpack"
         assert msgspec.msgpack.decode(body)["code"] == "overloaded"
@@ -89,7 +88,7 @@ async def test_a_msgpack_caller_is_refused_in_msgpack(world: World, monkeypatch:
 async def test_a_connection_goes_on_after_a_refusal(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     await world.stocked(1000)
     monkeypatch.setattr(crowding, "_TAKEN_MAX", 0)
-    async with _served(world) as (server, _, _):
+    async with served(world) as (server, _, _):
         port = server.servers[0].sockets[0].getsockname()[1]
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(_request("one", "*/*"))
@@ -105,7 +104,7 @@ async def test_a_caller_that_reads_no_refusals_is_cut_off(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(crowding, "_TAKEN_MAX", 0)
-    async with _served(world) as (server, _, _):
+    async with served(world) as (server, _, _):
         crowd, refused = server.config.http_protocol_class.crowd, 0  # type: ignore[union-attr]
         refusal = crowd.refusal
 
@@ -143,15 +142,16 @@ async def test_a_connection_that_was_only_refused_lives_on_and_what_follows_has_
     await world.stocked(1000)
     monkeypatch.setattr(crowding, "_TAKEN_MAX", 0)
     monkeypatch.setattr(protocol, "HEAD_S_MAX", 0.2)
-    async with _served(world) as (server, _, _):
+    async with served(world) as (server, _, _):
         loop = asyncio.get_running_loop()
         reader, writer = await asyncio.open_connection(*_address(server))
         began_s = loop.time()
         while loop.time() - began_s < 0.5:  # Longer than a connection without a request may last.
             writer.write(_request("one", "*/*"))
             assert (await _answer(reader))[0] == 429
-            await asyncio.sleep(0.01)
-        await asyncio.sleep(0.3)  # Nor does it end at rest.
+        with pytest.raises(TimeoutError):  # Nor does it end at rest.
+            async with asyncio.timeout(0.3):
+                await reader.read(1)
         writer.write(_request("one", "*/*"))
         assert (await _answer(reader))[0] == 429
         writer.write(_request("one", "*/*")[:30])  # A head that never ends.
@@ -165,7 +165,7 @@ async def test_a_connection_that_was_refused_ends_at_rest_as_any_other(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(crowding, "_TAKEN_MAX", 0)
-    async with _served(world) as (server, _, _):
+    async with served(world) as (server, _, _):
         server.config.timeout_keep_alive = 0
         reader, writer = await asyncio.open_connection(*_address(server))
         writer.write(_request("one", "*/*"))
@@ -205,12 +205,15 @@ async def _answer(reader: asyncio.StreamReader) -> tuple[int, dict[str, str], by
     return int(lines[0].split()[1]), headers, await reader.readexactly(int(headers["content-length"]))
 
 
-async def _raw(server: object, key: str, accept: str = "*/*") -> tuple[int, dict[str, str], bytes]:
-    """Send one request by a connection of its own, together with others."""
-    port = server.servers[0].sockets[0].getsockname()[1]  # type: ignore[attr-defined]
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    await asyncio.sleep(0.05)  # So that all are connected; what is checked does not depend on it.
-    writer.write(_request(key, accept))
-    answer = await _answer(reader)
-    writer.close()
-    return answer
+async def _at_once(
+    server: Server, count: int, accept: str = "*/*"
+) -> list[tuple[int, dict[str, str], bytes]]:
+    """Send requests together, each by a connection of its own; return their answers."""
+    opened = [await asyncio.open_connection(*_address(server)) for _ in range(count)]
+    await until(lambda: len(server.server_state.connections) >= count)
+    for number, (_, writer) in enumerate(opened):
+        writer.write(_request(f"key-{number}", accept))
+    answers = [await _answer(reader) for reader, _ in opened]
+    for _, writer in opened:
+        writer.close()
+    return answers

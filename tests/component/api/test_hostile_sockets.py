@@ -7,7 +7,7 @@ import tracemalloc
 import pytest
 
 from api.protocol import HEAD_BYTES_MAX
-from tests.component.api.test_server import _served
+from tests.component.api.served import served
 from tests.component.api.world import TOKEN, World
 
 BODY = json.dumps({"site": "berlin", "sku": "apple", "location": "A-1", "quantity": 1}).encode()
@@ -19,7 +19,7 @@ RECEIVE = (
 
 async def _told(world: World, *sent: bytes) -> bytes:
     """Return everything that the server says until it closes the connection."""
-    async with _served(world) as (server, _, _), asyncio.timeout(10):
+    async with served(world) as (server, _, _), asyncio.timeout(10):
         port = server.servers[0].sockets[0].getsockname()[1]
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         for part in sent:
@@ -65,7 +65,7 @@ async def test_a_body_without_end_behind_an_early_answer_is_cut(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("api.protocol.HEAD_S_MAX", 0.05)
-    async with _served(world) as (server, _, _), asyncio.timeout(10):
+    async with served(world) as (server, _, _), asyncio.timeout(10):
         port = server.servers[0].sockets[0].getsockname()[1]
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(RECEIVE.replace(TOKEN.encode(), b"wrong").replace(b"Length: ", b"Length: 9"))

@@ -1,45 +1,19 @@
 """The server itself: real sockets, and an orderly end."""
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import httpx
 import pytest
 
-from api.server import Server, ServerOptions, listening_socket
+from api.server import listening_socket
+from tests.component.api.served import BODY, HEADERS, served
 from tests.component.api.world import TOKEN, World
-
-BODY = {"site": "berlin", "sku": "apple", "quantity": 1}
-HEADERS = {"Authorization": f"Bearer {TOKEN}"}
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@asynccontextmanager
-async def _served(
-    world: World, grace_s: float = 5.0
-) -> AsyncIterator[tuple[Server, str, asyncio.Task[None]]]:
-    port = _free_port()
-    ready = asyncio.Event()
-    server = Server(world.app, ServerOptions(port=port, grace_s=grace_s), ready.set)
-    serving = asyncio.create_task(server.listen())
-    await ready.wait()
-    try:
-        yield server, f"http://127.0.0.1:{port}", serving
-    finally:
-        server.should_exit = True
-        await serving
 
 
 async def test_it_serves_over_real_sockets(world: World) -> None:
     await world.stocked(5)
-    async with _served(world) as (_, url, _), httpx.AsyncClient(base_url=url, headers=HEADERS) as client:
+    async with served(world) as (_, url, _), httpx.AsyncClient(base_url=url, headers=HEADERS) as client:
         reply = await client.post("/v1/reservations", json=BODY)
         assert reply.status_code == 201
         assert "server" not in reply.headers
@@ -58,7 +32,7 @@ async def test_it_serves_over_real_sockets(world: World) -> None:
 @pytest.mark.parametrize("begun", [b"", b'{"site":'])
 async def test_a_body_that_never_ends_is_not_waited_for(begun: bytes) -> None:
     world = World(body_s_max=0.05)
-    async with _served(world) as (server, _, _):
+    async with served(world) as (server, _, _):
         port = server.servers[0].sockets[0].getsockname()[1]
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         head = f"POST /v1/reservations HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n"
@@ -75,7 +49,7 @@ async def test_when_told_to_stop_it_answers_what_is_under_way_and_refuses_what_i
     world.gateway.gate = asyncio.Event()
     world.gateway.arrived.clear()
     async with (
-        _served(world) as (server, url, serving),
+        served(world) as (server, url, serving),
         httpx.AsyncClient(base_url=url, headers=HEADERS) as client,
     ):
         under_way = asyncio.create_task(client.post("/v1/reservations", json=BODY))
@@ -101,7 +75,7 @@ async def test_it_does_not_wait_for_ever_and_names_the_unknown(world: World) -> 
     world.gateway.gate = asyncio.Event()
     world.gateway.arrived.clear()
     async with (
-        _served(world, grace_s=0.2) as (server, url, serving),
+        served(world, grace_s=0.2) as (server, url, serving),
         httpx.AsyncClient(base_url=url) as client,
     ):
         under_way = asyncio.create_task(client.post("/v1/reservations", json=BODY, headers=HEADERS))
