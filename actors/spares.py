@@ -5,10 +5,12 @@ A number of them is kept ready as standbys, so that a dead host is replaced with
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Protocol
+from typing import cast
 
 import structlog
 
+from actors.launching import Launcher
+from actors.nodes import Nodes
 from actors.outcomes import Unavailable
 from actors.places import HostProcess
 
@@ -17,22 +19,6 @@ _log = structlog.get_logger()
 _PING_S = 5.0
 _RETRY_S = 0.1
 _RETRY_S_MAX = 1.0
-
-
-class Launcher(Protocol):
-    """Starts and ends the processes of hosts."""
-
-    async def launch(self, name: str, node: str | None = None) -> HostProcess:
-        """Start a host that owns nothing, on a node if one is named. Raises Unavailable."""
-
-    async def nodes(self) -> list[str]:
-        """Return the nodes that hosts can be started on. Raises Unavailable."""
-
-    async def kill(self, process: HostProcess) -> None:
-        """End a host's process, dead or alive."""
-
-    async def stop(self, process: HostProcess) -> None:
-        """Let a host finish what it promised, and end its process."""
 
 
 class Spares:
@@ -44,6 +30,7 @@ class Spares:
     def __init__(
         self,
         launcher: Launcher,
+        nodes: Nodes,
         standbys: int,
         *,
         is_time: Callable[[], bool],
@@ -54,6 +41,7 @@ class Spares:
         self.ready: list[HostProcess] = []
         """Oldest first."""
         self._launcher = launcher
+        self._nodes = nodes
         self._standbys = standbys
         self._is_time = is_time
         self._answers = answers
@@ -63,7 +51,10 @@ class Spares:
         """Set when there is one more that is ready."""
         self._waiting = 0
         """Places that have no host."""
-        self._launches: set[asyncio.Task[None]] = set()
+        self._launches: dict[asyncio.Task[None], str | None] = {}
+        """Hosts that are being started, with the node that each shall lie on."""
+        self._given_up: set[asyncio.Task[None]] = set()
+        """Those on nodes that may be lost: they may come all the same, but are not waited for."""
         self._launched = 0
         self._retry_s = _RETRY_S
         self._is_stopping = False
@@ -89,20 +80,36 @@ class Spares:
                 self.launch_missing()
                 self._came.clear()
                 await self._came.wait()
-            return self.ready.pop(0)
+            return self.ready.pop(self._nearest())
         finally:
             self._waiting -= 1
 
+    def lost(self, process: HostProcess) -> None:
+        """Take the next hosts from other nodes, if there are any: the whole node may be lost."""
+        self._nodes.doubt(process.node)
+        if self._nodes.has_others:
+            self._given_up.update(task for task, node in self._launches.items() if node == process.node)
+
+    def _nearest(self) -> int:
+        """Return the index of the oldest host on a node that is not doubted, if there is such a one."""
+        doubted = [self._nodes.is_doubted(process.node) for process in self.ready]
+        return doubted.index(min(doubted))
+
     async def launch_on(self, node: str) -> HostProcess:
         """Start a host on a node; it is the caller's, and none of the spares. Raises Unavailable."""
-        return await self._launcher.launch(self._next_name(), node)
+        process = await self._launcher.launch(self._next_name(), node)
+        if process.node != node:
+            await self._launcher.kill(process)
+            raise Unavailable(f"node {node} takes no host")
+        return process
 
     def launch_missing(self) -> None:
         """Launch a host for every place that waits for one, and the standbys if it is time."""
         wanted = self._waiting + (self._standbys if self._is_time() else 0)
-        for _ in range(wanted - len(self.ready) - len(self._launches)):
+        coming = len(self._launches.keys() - self._given_up)
+        for _ in range(wanted - len(self.ready) - coming):
             launch = asyncio.create_task(self._launch(self._next_name()))
-            self._launches.add(launch)
+            self._launches[launch] = None
             launch.add_done_callback(self._launch_ended)
 
     def _next_name(self) -> str:
@@ -110,13 +117,16 @@ class Spares:
         return f"host-{self._launched}"
 
     def _launch_ended(self, launch: asyncio.Task[None]) -> None:
-        self._launches.discard(launch)
+        del self._launches[launch]
+        self._given_up.discard(launch)
         if not self._is_stopping:
             self.launch_missing()
 
     async def _launch(self, name: str) -> None:
         try:
-            process = await self._launcher.launch(name)
+            node = await self._nodes.best(self._launches.values())
+            self._launches[cast("asyncio.Task[None]", asyncio.current_task())] = node
+            process = await self._launcher.launch(name, node)
         except Unavailable as fault:
             _log.warning("launch_waits", host=name, fault=str(fault))
             await self._sleep(self._retry_s)
@@ -137,6 +147,7 @@ class Spares:
                 for spare in list(self.ready):
                     if not await self._answers(spare) and spare in self.ready:
                         self.ready.remove(spare)
+                        self.lost(spare)
                         self.launch_missing()
                         await self._launcher.kill(spare)
             except Exception as fault:  # noqa: BLE001 - nobody else would look

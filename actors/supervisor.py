@@ -11,9 +11,11 @@ from typing import Any, cast
 
 import structlog
 
+from actors.launching import Launcher
+from actors.nodes import Nodes
 from actors.outcomes import Unavailable
 from actors.places import HostProcess, Move, Moved, Place, first_places
-from actors.spares import Launcher, Spares
+from actors.spares import Spares
 from actors.watching import Control, HostGone, Watch, owned_by, watching
 
 __all__ = ["Control", "HostProcess", "Launcher", "Place", "Supervisor"]
@@ -53,6 +55,7 @@ class Supervisor:
         self.places = first_places(partitions, hosts)
         self._spares = Spares(
             launcher,
+            Nodes(launcher, self.processes),
             standbys,
             is_time=self._is_time_for_standbys,
             answers=self._answers,
@@ -169,6 +172,7 @@ class Supervisor:
             place.is_serving = False
             lost, place.process = place.process, None
             if lost is not None:
+                self._spares.lost(lost)
                 kill = asyncio.create_task(self._launcher.kill(lost))
                 self._kills.add(kill)
                 kill.add_done_callback(self._kills.discard)

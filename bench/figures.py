@@ -28,7 +28,7 @@ from bench.workloads import Workload
 from persistence.migrate import migrate
 
 _FILL_IN_FLIGHT = 256
-"""Fewer than a host lets wait however slow it is: see `actors.lane_server`."""
+"""Fewer than a host lets wait however slow it is: see `actors.intake`."""
 _PROBED_BINS = 64
 _AUDITED_BINS = 2_000
 _COPY_ROWS = 2_000

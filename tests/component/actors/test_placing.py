@@ -8,7 +8,7 @@ import pytest
 import structlog
 
 from actors.outcomes import Unavailable
-from actors.places import Move, Place, even_moves, first_places
+from actors.places import HostProcess, Move, Place, even_moves, first_places
 from actors.placing import Placing
 from actors.rebuilding import Misfit
 from persistence.memory import MemoryWishes
@@ -126,6 +126,21 @@ async def test_a_node_that_was_added_takes_its_share() -> None:
         p.s.launcher.node_names = ["", "added", "another"]
         await p.granted(await p.wishes.spread(None))
         assert sorted(process.node for process in p.s.supervisor.processes()) == ["", "added", "another"]
+
+
+async def test_a_host_that_came_on_another_node_than_was_asked_for_is_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with supervised() as s:
+        launch = s.launcher.launch
+
+        async def elsewhere(name: str, _: str | None = None) -> HostProcess:
+            return await launch(name, "")
+
+        monkeypatch.setattr(s.launcher, "launch", elsewhere)
+        with pytest.raises(Unavailable, match="node full takes no host"):
+            await s.supervisor.launch_on("full")
+        assert s.launcher.killed == [s.launcher.launched[-1].name]
 
 
 async def test_a_wish_outlives_its_supervisor() -> None:
