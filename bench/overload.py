@@ -25,8 +25,8 @@ from bench.product import Product
 from bench.samples import rounded
 from bench.workloads import Workload
 
-_DOORS = {"lanes": 256, "http": 128}
-"""By which way load comes, and how many requests are under way while its capacity is measured."""
+_IN_FLIGHT = {"lanes": 256, "http": 128}
+"""How many requests are under way by each door while its capacity is measured."""
 _FILL_IN_FLIGHT = 256
 _SAMPLE_S = 0.25
 _QUIET_S_MAX = 60.0
@@ -37,6 +37,7 @@ MIB = 1024 * 1024
 class OverloadPlan:
     """How much is tried."""
 
+    doors: tuple[str, ...] = ("lanes", "http")
     factors: tuple[float, ...] = (1.5, 3.0)
     bins: int = 3_000
     warm_s: float = 20.0
@@ -62,7 +63,9 @@ class Overload:
         """Return a row for each door and factor. Raises LoadFailed or AuditFailed."""
         async with AsyncExitStack() as stack:
             await self._start(stack)
-            return [await self._row(door, factor) for door in _DOORS for factor in self._plan.factors]
+            return [
+                await self._row(door, factor) for door in self._plan.doors for factor in self._plan.factors
+            ]
 
     async def _start(self, stack: AsyncExitStack) -> None:
         self._say("starting Binkeeper on a fresh home")
@@ -84,7 +87,7 @@ class Overload:
         filling = {"in_flight": _FILL_IN_FLIGHT, "first": 0, "end": self._plan.bins}
         await self._loads["lanes"].ask("fill", self._workload, self._next_salt(), **filling)
         self._say("filling the window of keys")
-        warm = {"in_flight": _DOORS["lanes"], "seconds": self._plan.warm_s}
+        warm = {"in_flight": _IN_FLIGHT["lanes"], "seconds": self._plan.warm_s}
         await self._loads["lanes"].ask("capacity", self._workload, self._next_salt(), **warm)
 
     def _next_salt(self) -> int:
@@ -96,7 +99,7 @@ class Overload:
         plan, load = self._plan, self._loads[door]
         await self._quiet()
         capacity = await load.ask(
-            "capacity", self._workload, self._next_salt(), in_flight=_DOORS[door], seconds=plan.capacity_s
+            "capacity", self._workload, self._next_salt(), in_flight=_IN_FLIGHT[door], seconds=plan.capacity_s
         )
         rate = capacity["ops_s"]
         await self._quiet()
@@ -205,6 +208,7 @@ class _Memory:
 
 
 P99_MS_MAX = 1_500
+REFUSED_P99_MS_MAX = 1_500
 AFTER_P99_MS_MAX = 1_000
 GROWN_MIB_MAX = 32
 """What an overload may cost. Memory: from the middle of a load to its end."""
@@ -219,6 +223,8 @@ def shortcomings(rows: Sequence[dict[str, Any]]) -> list[str]:
             found.append(
                 f"{where}: accepted requests took {row['accepted_p99_ms']:g} ms at the 99th percentile"
             )
+        if row["refused_p99_ms"] > REFUSED_P99_MS_MAX:
+            found.append(f"{where}: refusals took {row['refused_p99_ms']:g} ms at the 99th percentile")
         if row["after_first_s_p99_ms"] > AFTER_P99_MS_MAX:
             found.append(f"{where}: {row['after_first_s_p99_ms']:g} ms in the first second after it")
         if not row["refused"]:

@@ -7,32 +7,32 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-_COLUMNS = (
-    ("door", "by"),
-    ("factor", "times"),
-    ("capacity_s", "capacity /s"),
-    ("offered_s", "offered /s"),
-    ("accepted_s", "accepted /s"),
+_LINES = (
+    ("capacity_s", "capacity, requests/s"),
+    ("offered_s", "offered/s"),
+    ("accepted_s", "accepted/s"),
     ("refused", "refused"),
-    ("unsent", "no connection"),
-    ("unknown", "unknown"),
-    ("accepted_p99_ms", "accepted p99 ms"),
-    ("refused_p99_ms", "refused p99 ms"),
-    ("after_first_s_p99_ms", "first second after, p99 ms"),
-    ("host_grown_mib", "host grew MiB"),
-    ("api_grown_mib", "API grew MiB"),
+    ("unsent", "no connection free"),
+    ("unknown", "outcome unknown"),
+    ("before_p99_ms", "p99 before, ms"),
+    ("accepted_p99_ms", "p99 of accepted, ms"),
+    ("refused_p99_ms", "p99 of refused, ms"),
+    ("after_first_s_p99_ms", "p99 in the first second after, ms"),
+    ("host_grown_mib", "host grew, MiB"),
+    ("api_grown_mib", "API grew, MiB"),
 )
 
 
 def show(rows: Sequence[dict[str, Any]], console: Console) -> None:
-    """Print a row for each overload."""
+    """Print a column for each overload."""
     table = Table(box=SIMPLE, pad_edge=False)
-    for _, title in _COLUMNS:
-        table.add_column(title, justify="right")
+    table.add_column("")
     for row in rows:
-        table.add_row(*(_cell(row[key]) for key, _ in _COLUMNS))
+        table.add_column(f"{row['door']} x {row['factor']:g}", justify="right")
+    for key, title in _LINES:
+        table.add_row(title, *(_cell(row[key]) for row in rows))
     console.print(table)
 
 
 def _cell(value: object) -> str:
-    return f"{value:,.4g}" if isinstance(value, float) else str(value)
+    return f"{value:,.4g}" if isinstance(value, float) else f"{value:,}"

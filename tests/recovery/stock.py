@@ -82,10 +82,12 @@ class LargeStock:
         """
         self._tries += 1
         chosen: dict[int, int] = {}
-        index = self._tries * self.gateway.partitions * 31
-        while len(chosen) < self.gateway.partitions:
-            index = (index + 1) % self.bins.bins
+        first = self._tries * self.gateway.partitions * 31
+        for step in range(self.bins.bins):  # With few bins, some partitions have none.
+            index = (first + step) % self.bins.bins
             chosen.setdefault(self.bins.partition(index, self.gateway.partitions), index)
+            if len(chosen) == self.gateway.partitions:
+                break
 
         async def reserve(partition: int, index: int) -> float:
             line = ReserveLine(self.bins.name, self.bins.sku(index), 1)

@@ -57,6 +57,7 @@ _GOOD = {
     "door": "http",
     "factor": 3.0,
     "accepted_p99_ms": 500.0,
+    "refused_p99_ms": 500.0,
     "after_first_s_p99_ms": 100.0,
     "refused": 10,
     "retry_after_missing": 0,
@@ -70,6 +71,7 @@ _GOOD = {
     "change, said",
     [
         ({"accepted_p99_ms": 5_000.0}, "99th percentile"),
+        ({"refused_p99_ms": 5_000.0}, "refusals took"),
         ({"after_first_s_p99_ms": 5_000.0}, "first second after"),
         ({"refused": 0}, "nothing was refused"),
         ({"retry_after_missing": 1}, "without Retry-After"),
