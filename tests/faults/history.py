@@ -53,6 +53,16 @@ class Call:
         return self.tries[0].start
 
     @property
+    def began(self) -> int:
+        """When it can have taken effect at the earliest: by no try of which it was said that nothing happened.
+
+        Of several SKUs some may be held for a while all the same, until the attempt is given up.
+        """
+        if len(self.lines) > 1:
+            return self.start
+        return next((sent.start for sent in self.tries if sent.outcome != "nothing"), self.tries[-1].start)
+
+    @property
     def end(self) -> int | None:
         return self.tries[-1].end if self.is_answered else None
 
@@ -174,7 +184,7 @@ class Recorded:
 
 def _operation(call: Call, what: Any, hint: float | None) -> Operation:
     is_read = call.name.startswith("read") or call.outcome == "refused"
-    return Operation(what, call.start, call.end, hint=hint, is_read=is_read)
+    return Operation(what, call.began, call.end, hint=hint, is_read=is_read)
 
 
 def _bins_shown(answer: dict[str, Any]) -> tuple[dict[str, Any], int]:

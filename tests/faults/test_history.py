@@ -52,6 +52,15 @@ def test_an_acknowledged_change_that_a_later_read_does_not_show_is_found() -> No
     assert found.startswith("S: no legal order beyond 2 of 3 operations")
 
 
+def test_a_change_that_had_happened_when_it_was_said_that_nothing_had_is_found() -> None:
+    retried = reserved(2, 2, 9, 2)
+    retried.tries = [Try(2, 3, "nothing"), Try(6, 9, "done")]
+    seen = read(3, 4, 5, 5, 2, 2)
+    assert disorder(Recorded([RECEIVED, retried, seen], {"k1", "k2"}))
+    retried.tries[0] = Try(2, 3, "unknown")
+    assert disorder(Recorded([RECEIVED, retried, seen], {"k1", "k2"})) == []
+
+
 def test_what_was_never_answered_counts_when_the_ledger_has_it() -> None:
     unanswered = call("adjust", 2, 2, 3, lines=(("S", "A", 3),))
     seen, unseen = read(3, 4, 5, 8, 0, 2), read(3, 4, 5, 5, 0, 1)

@@ -25,7 +25,7 @@ from tests.fuzz.lanes import fuzz_lanes
 from tests.fuzz.sockets import fuzz_http
 from tests.fuzz.streams import fuzz_streams
 from tests.fuzz.tally import Tally
-from tests.fuzz.target import Target, own_target
+from tests.fuzz.target import MIB, MemoryWatch, Target, own_target
 
 _PATIENCE_S = 30.0
 """How long the product waits for a body."""
@@ -37,15 +37,18 @@ def _product() -> Iterator[Target]:
     try:
         running.start()
         run = running.run
-        yield Target(run["url"], run["token"], "", tuple(running.pids("api")), _PATIENCE_S)
+        pids = running.pids("api"), running.pids("host")
+        yield Target(run["url"], run["token"], "", (*pids[0], *pids[1]), _PATIENCE_S)
+        assert (running.pids("api"), running.pids("host")) == pids, "a process ended and was replaced"
     finally:
         running.end()
 
 
 def _document(tally: Tally) -> None:
     with _product() as target:
-        walk(tally, target.token, url=target.url, phases=PHASES)
-        assert target.memory_bytes()
+        with MemoryWatch(target) as memory:
+            walk(tally, target.token, url=target.url, phases=PHASES)
+        tally.notes["memory"] = memory.check(growth_bytes_max=400 * MIB, peak_bytes_max=900 * MIB)
 
 
 def _http(tally: Tally) -> None:

@@ -80,7 +80,7 @@ async def test_a_slow_postgres_slows_its_own_partitions_only(
     )
     assert late[0] >= _SLOW_S
     assert quick[len(quick) // 2] < _SLOW_S / 2  # Nobody there waits for the slow one.
-    assert p99_s < late[-1]
+    assert p99_s < late[len(late) // 2]
     assert len(quick) > 5 * len(late)
     assert refused[skus[0]] == 0
     assert refused[skus[1]] > 0
