@@ -54,9 +54,8 @@ class Call:
 
     @property
     def began(self) -> int:
-        """When it can have taken effect at the earliest: by no try of which it was said that nothing happened.
-
-        Of several SKUs some may be held for a while all the same, until the attempt is given up.
+        """When it can have taken effect at the earliest: no try of which it was said that nothing happened
+        counts. Of several SKUs some may be held for a while all the same, until the attempt is given up.
         """
         if len(self.lines) > 1:
             return self.start
