@@ -93,6 +93,8 @@ def join_ray(address: str) -> None:
     """Connect this process to a cluster. Raises ConnectionError."""
     be_patient()
     ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, configure_logging=False)
+    # Ray's thread that prints what other nodes say takes a core for itself while the control store is away.
+    ray._private.worker.global_worker.threads_stopped.set()  # noqa: SLF001
 
 
 def leave_ray() -> None:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
 from tests.end_to_end.running import Running, until
@@ -118,9 +119,14 @@ class Trial:
         work, repeats, pids = self.work, self.work.repeats, self.binkeeper.pids("host")
         self.cluster.kill_control_store()
         seen, lost_s = len(work.answered), time.monotonic()
+        supervisor = psutil.Process(self.binkeeper.pids("supervisor")[0])
+        used = supervisor.cpu_times()
         await asyncio.sleep(HEADLESS_S)  # What is tested is that nothing happens for so long.
         self.figures["headless_answers"] = len(work.answered) - seen
         self.figures["headless_longest_silence_s"] = round(work.longest_silence_s(lost_s), 2)
+        spent_s = sum(supervisor.cpu_times()[:2]) - sum(used[:2])
+        self.figures["headless_supervisor_cpu_s"] = round(spent_s, 2)
+        assert spent_s < HEADLESS_S / 10
         assert self.binkeeper.pids("host") == pids
         assert work.repeats == repeats
         assert len(work.answered) > seen

@@ -1,6 +1,8 @@
 """Hosts as Ray actors, on memory adapters: started, found by name, reached by lanes, stopped and killed."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import psutil
@@ -33,6 +35,23 @@ def cluster() -> Iterator[None]:
     )
     yield
     ray.shutdown()
+
+
+_JOINS = """
+import sys, threading, time
+from actors.ray_head import join_ray, leave_ray
+join_ray(sys.argv[1])
+deadline_s = time.monotonic() + 20
+while "ray_listen_error_messages" in {thread.name for thread in threading.enumerate()}:
+    assert time.monotonic() < deadline_s, "it listens"
+    time.sleep(0.05)
+leave_ray()
+"""
+
+
+def test_who_joins_ray_has_no_thread_that_spins_while_the_control_store_is_away() -> None:
+    address = ray.get_runtime_context().gcs_address
+    subprocess.run([sys.executable, "-c", _JOINS, address], check=True, timeout=60)
 
 
 async def test_a_host_is_launched_found_used_and_stopped() -> None:
