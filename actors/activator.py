@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from actors.loader import Loader
+from actors.loader import Loaded, Loader
 from actors.owned import OwnedPartition
 from actors.queries import QUERY_NAMES, ExplainStock, ReadBin, ReadReservation, ReadStock, RecallReservation
 from actors.requests import Request
@@ -212,21 +212,28 @@ class Activator:
             return False
         try:
             restore(owned.state, asleep, loaded.rows)
+            owned.unchecked |= asleep
+            why = await self._compare(owned, keys, loaded)
         except UNFIT as fault:
-            self._host.ownership.distrust(number, f"rows that cannot be read: {fault!r}")
+            why = f"rows that cannot be read: {fault!r}"
+        if why:
+            if self._host.owned.get(number) is owned:
+                self._host.ownership.distrust(number, why)
             return False
-        owned.unchecked |= asleep
+        owned.unchecked -= keys
+        return True
+
+    async def _compare(self, owned: OwnedPartition, keys: set[StockKey], loaded: Loaded) -> str:
+        """Compare stocks with what the ledger says last of their lots; return what is wrong, if anything is.
+
+        Raises Unavailable, or one of UNFIT.
+        """
         looks = [Look(owned.state.stocks[key], loaded.last.get(key, ())) for key in keys]
-        if unseen := [(number, seq) for look in looks for seq in look.unseen]:
+        if unseen := [(owned.state.number, seq) for look in looks for seq in look.unseen]:
             entries = await self._host.ledger.at(unseen)
             for look in looks:
                 look.look_at(entries)
-        for look in looks:
-            if look.why and self._host.owned.get(number) is owned:
-                self._host.ownership.distrust(number, look.why)
-                return False
-        owned.unchecked -= keys
-        return True
+        return next((look.why for look in looks if look.why), "")
 
     def _is_wrong(self, owned: OwnedPartition, rows: Rows) -> bool:
         """Whether the rows of a reservation do not add up."""

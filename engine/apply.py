@@ -16,8 +16,9 @@ _FILLS = frozenset({Kind.STOCK_RECEIVED, Kind.STOCK_MOVED_IN, Kind.STOCK_ADJUSTE
 _OPENS = frozenset({Kind.STOCK_RESERVED, Kind.ATTEMPT_DECIDED})
 """These may be the first entry of a reservation."""
 
-UNFIT = (AssertionError, AttributeError, LookupError, TypeError, ValueError)
-"""What `apply` may raise at a row that no engine has written. The state is worth nothing afterwards."""
+UNFIT = (AssertionError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What `apply` and `restore` may raise at a row that no engine has written. The state is worth nothing
+afterwards. JSON that is thousands of levels deep is a RecursionError."""
 
 
 def apply(partition: Partition, entry: Entry) -> None:

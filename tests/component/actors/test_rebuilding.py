@@ -95,9 +95,51 @@ def unreadable(tables: PartitionTables) -> None:
     lots["A", ""] = lots["A", ""]._replace(holds="{")
 
 
+DEEP = "[" * 5_000 + "]" * 5_000
+"""Beyond what Python's own parser follows."""
+
+
+def held_as(holds: str) -> Harm:
+    """Text that the column takes, and that is no units by reason."""
+
+    def harm(tables: PartitionTables) -> None:
+        lots = tables.lots["LON", "TEA"]
+        lots["A", ""] = lots["A", ""]._replace(holds=holds)
+
+    return harm
+
+
+def allocated_as(allocations: str) -> Harm:
+    def harm(tables: PartitionTables) -> None:
+        for lines in tables.lines.values():
+            for index, line in lines.items():
+                if line.open and line.sku == "TEA":
+                    lines[index] = line._replace(allocations=allocations)
+
+    return harm
+
+
+def with_parts(parts: str) -> Harm:
+    def harm(tables: PartitionTables) -> None:
+        for number, row in tables.reservations.items():
+            if row.open:
+                tables.reservations[number] = row._replace(parts=parts)
+
+    return harm
+
+
+UNREADABLE: list[Harm] = [
+    *map(held_as, ("{", "[1]", "5", "null", '"x"', '{"x": "a"}', '{"x": 1.5}', '{"x": true}', '{"x": null}')),
+    *map(allocated_as, ("[[", "null", "{}", "5", "[5]", '[["A", "", 3]]', '[["A", "", 3, "3"]]')),
+    *map(allocated_as, ('[["A", "", 3, 2.5]]', '[[["A"], "", 3, 3]]', '[["A", {}, 3, 3]]', '[["A", "", 2, 3]]')),
+    *map(with_parts, ("5", "[1]", "[[1, 2]]", '[["1", 2, 3]]', "[[1, 2, [3]]]")),
+    held_as(DEEP), allocated_as(DEEP), with_parts(DEEP),
+]  # fmt: skip
+
+
 NOTICED: list[Harm] = [
     *(one for one in HARM if getattr(one, "__name__", "") != "wrong_reservation"),
-    unread, stale, another_seq, elsewhere, unreadable,
+    unread, stale, another_seq, elsewhere, unreadable, *UNREADABLE,
 ]  # fmt: skip
 
 
@@ -173,7 +215,7 @@ async def test_rows_of_a_reservation_that_cannot_be_read_are_made_again() -> Non
         assert view == before[over]
 
 
-@pytest.mark.parametrize("harm", [truncated, wrong_units, elsewhere, unreadable])
+@pytest.mark.parametrize("harm", [truncated, wrong_units, elsewhere, unreadable, *UNREADABLE])
 async def test_a_tail_that_does_not_follow_from_the_snapshot_has_it_rebuilt_at_takeover(harm: Harm) -> None:
     async with world() as w:
         await fill(w)
