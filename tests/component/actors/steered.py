@@ -62,6 +62,14 @@ class SteeredLedger(MemoryLedger):
         """How long each append takes."""
         self.questions: deque[str] = deque()
         """How the next `is_committed` end: `unavailable` or well."""
+        self.gone: set[tuple[int, int]] = set()
+        """(partition, seq) of rows that `read` does not find: the list of the ledger in memory has no gaps."""
+
+    async def read(self, partition: int, after_seq: int, limit: int) -> list[Entry]:
+        """See `Ledger.read`."""
+        lost = sum(number == partition for number, _ in self.gone)
+        found = await super().read(partition, after_seq, limit + lost)
+        return [entry for entry in found if (partition, entry.seq) not in self.gone][:limit]
 
     async def append(self, entries: Sequence[Entry]) -> None:
         """See `Ledger.append`."""

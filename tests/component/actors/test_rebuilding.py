@@ -131,7 +131,8 @@ def with_parts(parts: str) -> Harm:
 UNREADABLE: list[Harm] = [
     *map(held_as, ("{", "[1]", "5", "null", '"x"', '{"x": "a"}', '{"x": 1.5}', '{"x": true}', '{"x": null}')),
     *map(allocated_as, ("[[", "null", "{}", "5", "[5]", '[["A", "", 3]]', '[["A", "", 3, "3"]]')),
-    *map(allocated_as, ('[["A", "", 3, 2.5]]', '[[["A"], "", 3, 3]]', '[["A", {}, 3, 3]]', '[["A", "", 2, 3]]')),
+    *map(allocated_as, ('[["A", "", 3, 2.5]]', '[[["A"], "", 3, 3]]', '[["A", {}, 3, 3]]')),
+    allocated_as('[["A", "", 2, 3]]'),
     *map(with_parts, ("5", "[1]", "[[1, 2]]", '[["1", 2, 3]]', "[[1, 2, [3]]]")),
     held_as(DEEP), allocated_as(DEEP), with_parts(DEEP),
 ]  # fmt: skip
