@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from actors.loader import Loaded, Loader
+from actors.loader import Loader
 from actors.owned import OwnedPartition
 from actors.queries import QUERY_NAMES, ExplainStock, ReadBin, ReadReservation, ReadStock, RecallReservation
 from actors.requests import Request
-from actors.soundness import Look
+from actors.soundness import Soundness
 from engine.apply import UNFIT
 from engine.commands import (
     AdjustStock,
@@ -79,6 +79,7 @@ class Activator:
     def __init__(self, host: Host) -> None:
         self._host = host
         self._loader = Loader(host.snapshots, host.ledger, host.spawn)
+        self._soundness = Soundness(host.ledger, self._loader.at)
 
     def is_prepared(self, owned: OwnedPartition, request: Request) -> bool:
         """Whether a request can be decided now. Expires what is due at the stocks it touches."""
@@ -187,13 +188,13 @@ class Activator:
         number, snapshots = owned.state.number, self._host.snapshots
         for reservation, waiting in needs.reservations.items():
             rows = await snapshots.load_reservation(number, reservation)
-            if self._is_wrong(owned, rows):
-                return
-            if not rows.reservations and await self._is_lost(owned, reservation):
+            if await self._is_wrong(owned, reservation, rows):
                 return
             self._restore(owned, (), rows, waiting)
         for attempt, waiting in needs.attempts.items():
             rows = await snapshots.load_attempt(number, attempt)
+            if await self._is_wrong(owned, None, rows):
+                return
             self._restore(owned, (), rows, waiting)
         if needs.stocks and not await self._wake_stocks(owned, needs.stocks):
             return
@@ -213,7 +214,7 @@ class Activator:
         try:
             restore(owned.state, asleep, loaded.rows)
             owned.unchecked |= asleep
-            why = await self._compare(owned, keys, loaded)
+            why = await self._soundness.of_stocks(owned, keys, loaded.last)
         except UNFIT as fault:
             why = f"rows that cannot be read: {fault!r}"
         if why:
@@ -223,35 +224,18 @@ class Activator:
         owned.unchecked -= keys
         return True
 
-    async def _compare(self, owned: OwnedPartition, keys: set[StockKey], loaded: Loaded) -> str:
-        """Compare stocks with what the ledger says last of their lots; return what is wrong, if anything is.
+    async def _is_wrong(self, owned: OwnedPartition, number: int | None, rows: Rows) -> bool:
+        """Whether the rows of a reservation are not what the ledger says, or there are none and should be.
 
-        Raises Unavailable, or one of UNFIT.
+        Then the partition is being rebuilt. Raises Unavailable.
         """
-        looks = [Look(owned.state.stocks[key], loaded.last.get(key, ())) for key in keys]
-        if unseen := [(owned.state.number, seq) for look in looks for seq in look.unseen]:
-            entries = await self._host.ledger.at(unseen)
-            for look in looks:
-                look.look_at(entries)
-        return next((look.why for look in looks if look.why), "")
-
-    def _is_wrong(self, owned: OwnedPartition, rows: Rows) -> bool:
-        """Whether the rows of a reservation do not add up."""
-        number = owned.state.number
-        for row in rows.reservations:
-            lines = [line for line in rows.lines if line.number == row.number]
-            if row.open != sum(line.open for line in lines) or not (lines or row.attempt):
-                self._host.ownership.distrust(number, f"reservation {row.number} is not what its lines hold")
-                return True
-        return False
-
-    async def _is_lost(self, owned: OwnedPartition, number: int) -> bool:
-        """Whether the ledger has opened a reservation that the snapshot does not know."""
-        entries = await self._host.ledger.at([(owned.state.number, number)])
-        is_lost = any(entry.reservation == entry.seq for entry in entries)
-        if is_lost and self._host.owned.get(owned.state.number) is owned:
-            self._host.ownership.distrust(owned.state.number, f"reservation {number} is missing")
-        return is_lost
+        try:
+            why = await self._soundness.of_rows(owned, number, rows)
+        except UNFIT as fault:
+            why = f"rows that cannot be read: {fault!r}"
+        if why and self._host.owned.get(owned.state.number) is owned:
+            self._host.ownership.distrust(owned.state.number, why)
+        return bool(why)
 
     def _restore(
         self,

@@ -221,7 +221,7 @@ class Courier:
         return (_ENTRIES_PER_ROUND - room) * _S_PER_ENTRY + len(messages) * _S_PER_MESSAGE
 
     def _is_refused(self, track: Track, seq: int, entries: list[Entry]) -> bool:
-        """Whether an entry is missing after `seq`: then the partition is not served, and nothing of it sent."""
+        """Whether an entry is missing after `seq`: then the partition is not served, and nothing sent."""
         misfit = missing_after(track.owned.state.number, seq, entries)
         if misfit is not None:
             self._host.ownership.refuse(track.owned, misfit)

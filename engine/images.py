@@ -103,16 +103,19 @@ def _capture_stock(partition: int, stock: Stock, lots: list[LotRow]) -> None:
         )  # fmt: skip
 
 
-def _capture_reservation(partition: int, reservation: Reservation, rows: Rows) -> None:
+def reservation_row(partition: int, reservation: Reservation) -> ReservationRow:
+    """Return the row of a reservation alone."""
     home = reservation.home or (None, None)
-    rows.reservations.append(
-        ReservationRow(
-            partition, reservation.number, reservation.seq, reservation.opened_at_ms,
-            reservation.expires_at_ms, reservation.reference, reservation.state, reservation.open,
-            reservation.attempt, reservation.deadline_ms, home[0], home[1],
-            json.dumps(reservation.parts) if reservation.parts else None,
-        )
+    return ReservationRow(
+        partition, reservation.number, reservation.seq, reservation.opened_at_ms,
+        reservation.expires_at_ms, reservation.reference, reservation.state, reservation.open,
+        reservation.attempt, reservation.deadline_ms, home[0], home[1],
+        json.dumps(reservation.parts) if reservation.parts else None,
     )  # fmt: skip
+
+
+def _capture_reservation(partition: int, reservation: Reservation, rows: Rows) -> None:
+    rows.reservations.append(reservation_row(partition, reservation))
     for line in reservation.lines:
         allocations = [[part.location, part.lot, part.quantity, part.open] for part in line.allocations]
         rows.lines.append(
@@ -141,17 +144,24 @@ def restore(partition: Partition, stock_keys: Iterable[StockKey], rows: Rows) ->
         if stock is not None:
             _restore_lot(stock, row)
     unknown = {row.number for row in rows.reservations if row.number not in partition.reservations}
-    for reservation_row in rows.reservations:
-        if reservation_row.number in unknown:
-            _restore_reservation(partition, reservation_row)
+    for row_of_one in rows.reservations:
+        if row_of_one.number in unknown:
+            _restore_reservation(partition, row_of_one)
     for line_row in rows.lines:
         if line_row.number in unknown:
             _restore_line(partition.reservations[line_row.number], line_row)
         if line_row.open:
             _link(partition, fresh.get((line_row.site, line_row.sku)), line_row.number)
+    _agree(partition, (row for row in rows.reservations if row.number in unknown))
     for stock in fresh.values():
         if (due_ms := next_due_ms(stock)) < NEVER_MS:
             partition.mark_due(stock, due_ms)
+
+
+def _agree(partition: Partition, rows: Iterable[ReservationRow]) -> None:
+    for row in rows:
+        if partition.reservations[row.number].state != row.state:
+            raise ValueError("a reservation's state is not what its lines say")
 
 
 def _link(partition: Partition, stock: Stock | None, number: int) -> None:
@@ -181,6 +191,8 @@ def _restore_reservation(partition: Partition, row: ReservationRow) -> None:
     reservation.open = row.open
     reservation.attempt = row.attempt
     reservation.deadline_ms = row.deadline_ms
+    if (row.home_partition is None) != (row.home_number is None):
+        raise ValueError("a share names half of its home")
     if row.home_partition is not None and row.home_number is not None:
         reservation.home = (row.home_partition, row.home_number)
     if row.parts:
@@ -196,6 +208,8 @@ def _restore_line(reservation: Reservation, row: LineRow) -> None:
     line.requested, line.quantity, line.picked = row.requested, row.quantity, row.picked
     line.released, line.expired, line.short = row.released, row.expired, row.short
     line.allocations = _allocations(row.allocations)
+    if sum(allocation.open for allocation in line.allocations) != row.open:
+        raise ValueError("a line is open for other units than its allocations")
     add_line(reservation, line)
 
 

@@ -65,6 +65,64 @@ def wrong_reservation(tables: PartitionTables) -> None:
     tables.reservations[number] = row._replace(expires_at_ms=1)
 
 
+def changed_lot(**changes: Any) -> Harm:
+    """Change columns of TEA's lots that have units."""
+
+    def harm(tables: PartitionTables) -> None:
+        lots = tables.lots["LON", "TEA"]
+        for place, row in lots.items():
+            if row.on_hand:
+                lots[place] = row._replace(**changes)
+
+    return harm
+
+
+def changed_reservation(*, of_attempt: bool = False, **changes: Any) -> Harm:
+    """Change columns of the first open reservation, or of the first share of one over several partitions."""
+
+    def harm(tables: PartitionTables) -> None:
+        number, row = next(
+            (number, row)
+            for number, row in tables.reservations.items()
+            if row.open and (row.attempt is not None) == of_attempt
+        )
+        tables.reservations[number] = row._replace(**changes)
+
+    return harm
+
+
+def changed_line(**changes: Any) -> Harm:
+    """Change columns of an open line."""
+
+    def harm(tables: PartitionTables) -> None:
+        number, lines = next(
+            (number, lines)
+            for number, lines in tables.lines.items()
+            if any(line.open and line.sku == "TEA" for line in lines.values())
+        )
+        tables.lines[number] = {index: line._replace(**changes) for index, line in lines.items()}
+
+    return harm
+
+
+COLUMNS: list[Harm] = [
+    changed_lot(expires_at_ms=1), changed_lot(expires_at_ms=2**61), changed_lot(age=1), changed_lot(age=99),
+    *(
+        changed_reservation(of_attempt=of_attempt, **{column: value})
+        for of_attempt in (False, True)
+        for column, value in (
+            ("seq", 1), ("seq", 2), ("opened_at_ms", 1), ("expires_at_ms", 1), ("expires_at_ms", 2**61),
+            ("expires_at_ms", None), ("reference", "other"), ("state", "picked"), ("attempt", "other"),
+            ("deadline_ms", 1), ("deadline_ms", 2**61), ("home_partition", 3), ("parts", "[[1, 2, 3]]"),
+        )
+    ),
+    changed_reservation(home_partition=3, home_number=4), changed_reservation(of_attempt=True, attempt=None),
+    changed_line(quantity=9), changed_line(picked=1), changed_line(released=1), changed_line(expired=1),
+    changed_line(short=1), changed_line(open=1), changed_line(allocations='[["A", "", 9, 3]]'),
+]  # fmt: skip
+"""What no balance shows."""
+
+
 def wrong_line(tables: PartitionTables) -> None:
     lines = next(iter(tables.lines.values()))
     index, row = next(iter(lines.items()))

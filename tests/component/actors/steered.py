@@ -63,7 +63,7 @@ class SteeredLedger(MemoryLedger):
         self.questions: deque[str] = deque()
         """How the next `is_committed` end: `unavailable` or well."""
         self.gone: set[tuple[int, int]] = set()
-        """(partition, seq) of rows that `read` does not find: the list of the ledger in memory has no gaps."""
+        """(partition, seq) of rows that `read` does not find: the list itself has no gaps."""
 
     async def read(self, partition: int, after_seq: int, limit: int) -> list[Entry]:
         """See `Ledger.read`."""
