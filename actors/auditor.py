@@ -5,7 +5,8 @@ by kinds and quantities alone, a stretch at a time, and looks whether each row's
 Then it compares each lot: memory with the sum, and the snapshot's row with the sum, also where a stock rests.
 A lot that moved on meanwhile is compared with the ledger's row that moved it, which the next round adds up; a
 row that a snapshot will write again is left to the next round too. Reserved units are compared with what open
-reservations hold, both as they were at one moment, however busy the stock is.
+reservations hold, both as they were at one moment, however busy the stock is. What no balance shows, as the
+dates of lots and reservations, is held against the entries by which they came.
 
 It works in steps of some milliseconds, rests in proportion to what they took, and longer on a busy host.
 """
@@ -17,8 +18,11 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from actors.origins import Origins, Wrong, durable, rows_of
 from actors.seen import Seen
 from actors.sums import Balance, Place, Sum, Sums
+from engine.apply import UNFIT
+from engine.images import Rows
 from persistence.ports import SUMMED_MAX, Unavailable
 
 if TYPE_CHECKING:
@@ -198,11 +202,14 @@ class Auditor:
         host, state = self._host, owned.state
         snapshot_seq, seq = owned.snapshot_seq, state.seq
         seen = {key: Seen(state.stocks[key]) for key in keys if key in state.stocks}
+        in_memory = durable(rows_of(state, seen), owned.committed_seq)
         for key, stock in seen.items():
             await self._compare_reservations(key, stock)
         rows: dict[StockKey, dict[Place, LotRow]] = {}
         for row in await host.snapshots.lots(keys):
             rows.setdefault((row.site, row.sku), {})[row.location, row.lot] = row
+        await self._compare_origins(owned, "memory", in_memory)
+        await self._compare_origins(owned, "snapshot", await self._written(owned, rows))
         last = await self._moved_on(owned, sums, seen, seq)
         if not self._is_ours(owned):
             return False
@@ -212,6 +219,28 @@ class Auditor:
             compared += self._compare_stock(key, sums, stock_seen, stock_rows, last, snapshot_seq)
         host.gauges.audits += compared
         return compared == len(keys)
+
+    async def _written(self, owned: OwnedPartition, rows: dict[StockKey, dict[Place, LotRow]]) -> Rows:
+        """Return the rows of stocks' lots that were read, with those of the reservations open at them."""
+        number = owned.state.number
+        lots = [row for of_stock in rows.values() for row in of_stock.values() if row.partition == number]
+        asked = sorted({(number, (row.site, row.sku)) for row in lots if row.reserved})
+        found = await self._host.snapshots.load(asked) if asked else Rows([], [], [])
+        return found._replace(lots=lots)
+
+    async def _compare_origins(self, owned: OwnedPartition, of: str, rows: Rows) -> None:
+        """Compare what no balance shows. A place of it counts as one unit."""
+        origins = Origins(self._host.ledger, owned.state.number, owned.committed_seq)
+        try:
+            wrong = await origins.wrong(rows)
+        except UNFIT as fault:
+            wrong = [Wrong("a row", repr(fault), "what can be read")]
+        if not self._is_ours(owned):
+            return
+        for one in wrong:
+            self._differs.setdefault("origins", str(one))
+            self._found += 1
+            self._log_drift(of=f"origins in {of}", place=one.place, found=one.found, expected=one.expected)
 
     async def _moved_on(
         self, owned: OwnedPartition, sums: Sums, seen: dict[StockKey, Seen], seq: int
@@ -281,19 +310,15 @@ class Auditor:
         site, sku = key
         self._differs.setdefault(what, f"{site}/{sku} at {place[0]}")
         self._found += sum(abs(one - other) for one, other in zip(found, expected, strict=True))
+        location, lot = place
+        self._log_drift(
+            of=what, site=site, sku=sku, location=location, lot=lot, found=found, expected=expected
+        )
+
+    def _log_drift(self, **fields: object) -> None:
         self._logged += 1
         if self._logged <= _LOGGED_MAX:
-            location, lot = place
-            _log.error(
-                "drift",
-                of=what,
-                site=site,
-                sku=sku,
-                location=location,
-                lot=lot,
-                found=found,
-                expected=expected,
-            )
+            _log.error("drift", **fields)
 
 
 def _balance_at(entry: Entry | None, key: StockKey, place: Place) -> Balance:

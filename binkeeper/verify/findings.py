@@ -15,7 +15,7 @@ class Sort(StrEnum):
     SEQUENCE = "sequence"
     """An entry is missing, or comes twice."""
     TIME = "time"
-    """A time falls, or differs within a command."""
+    """A time falls, differs within a command, or had not come when a lot expired."""
     CLAIM = "claim"
     """A claim does not raise the epoch."""
     KEY = "key"

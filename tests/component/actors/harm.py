@@ -105,18 +105,22 @@ def changed_line(**changes: Any) -> Harm:
     return harm
 
 
-COLUMNS: list[Harm] = [
+COLUMNS_OF_ENTRIES: list[Harm] = [
     changed_lot(expires_at_ms=1), changed_lot(expires_at_ms=2**61), changed_lot(age=1), changed_lot(age=99),
     *(
         changed_reservation(of_attempt=of_attempt, **{column: value})
         for of_attempt in (False, True)
         for column, value in (
             ("seq", 1), ("seq", 2), ("opened_at_ms", 1), ("expires_at_ms", 1), ("expires_at_ms", 2**61),
-            ("expires_at_ms", None), ("reference", "other"), ("state", "picked"), ("attempt", "other"),
-            ("deadline_ms", 1), ("deadline_ms", 2**61), ("home_partition", 3), ("parts", "[[1, 2, 3]]"),
+            ("expires_at_ms", None), ("reference", "other"), ("attempt", "other"), ("deadline_ms", 1),
+            ("deadline_ms", 2**61), ("home_partition", 3), ("parts", "[[1, 2, 3]]"), ("parts", "[[1"),
         )
     ),
     changed_reservation(home_partition=3, home_number=4), changed_reservation(of_attempt=True, attempt=None),
+]  # fmt: skip
+"""What no balance shows, and an entry says."""
+COLUMNS: list[Harm] = [
+    *COLUMNS_OF_ENTRIES, changed_reservation(state="picked"),
     changed_line(quantity=9), changed_line(picked=1), changed_line(released=1), changed_line(expired=1),
     changed_line(short=1), changed_line(open=1), changed_line(allocations='[["A", "", 9, 3]]'),
 ]  # fmt: skip

@@ -113,6 +113,9 @@ CHANGED: list[tuple[str, int, dict[str, Any], Sort]] = [
     ("stock_unheld", 0, {"reason": "short"}, Sort.HOLD),
     ("stock_unheld", 0, {"reason": None}, Sort.HOLD),
     ("stock_held", 0, {"held": 4}, Sort.BALANCE),
+    ("stock_received", 4, {"expires_at_ms": None}, Sort.TIME),
+    ("stock_received", 4, {"expires_at_ms": 2**61}, Sort.TIME),
+    ("lot_expired", 0, {"reason": "damage"}, Sort.TIME),
     ("partition_claimed", 1, {"detail": '{"epoch": 1}'}, Sort.CLAIM),
     ("partition_claimed", 1, {"detail": None}, Sort.CLAIM),
     ("partition_claimed", 1, {"sku": "tea"}, Sort.ENTRY),
@@ -131,6 +134,17 @@ def test_an_entry_that_was_changed_is_named(kind: str, nth: int, changes: dict[s
     # What is wrong shows at the changed entry, or where those after it do not follow any more.
     assert min(finding.seq for finding in found) >= seq
     assert len(found) <= 12, found
+
+
+def test_a_lot_that_expires_before_its_date_is_named() -> None:
+    ledger = list(GOOD)
+    index = index_of(ledger, "stock_received", 4)
+    (expired,) = (entry for entry in ledger if entry.kind == "lot_expired")
+    ledger[index] = ledger[index]._replace(expires_at_ms=expired.at_ms + 1)
+    (found,) = found_in(ledger)
+    assert (found.sort, found.seq) == (Sort.TIME, expired.seq)
+    ledger[index] = ledger[index]._replace(expires_at_ms=expired.at_ms)
+    assert found_in(ledger) == []
 
 
 def test_a_changed_balance_is_named_with_what_was_expected_and_what_is_there() -> None:
