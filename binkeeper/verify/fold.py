@@ -101,6 +101,8 @@ class LedgerFold:
         if kind not in CHANGES:
             self._tell(Sort.ENTRY, seq, "", "a kind that is known", repr(kind))
             return
+        if entry.detail is not None and not _is_object(entry.detail):
+            self._tell(Sort.ENTRY, seq, "", "a detail that is a JSON object", entry.detail)
         changes = CHANGES[kind]
         if changes is None:
             if not self._is_without_stock(entry):
@@ -119,7 +121,7 @@ class LedgerFold:
     def _claim(self, entry: Entry) -> None:
         try:
             epoch = json.loads(entry.detail or "")["epoch"]
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             epoch = None
         if type(epoch) is not int or epoch <= self.epoch:
             self._tell(Sort.CLAIM, entry.seq, "", f"a claim of an epoch above {self.epoch}", repr(epoch))
@@ -198,6 +200,13 @@ class LedgerFold:
 def told(entry: Entry) -> str:
     """Return the place of an entry for people."""
     return f"{entry.site}/{entry.sku} at {entry.location}" + (f" lot {entry.lot}" if entry.lot else "")
+
+
+def _is_object(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict)
+    except (ValueError, RecursionError):  # Thousands of levels deep.
+        return False
 
 
 def _balance(entry: Entry) -> str:

@@ -96,6 +96,6 @@ def _plain(text: object) -> object:
         return text
     try:
         value = json.loads(text)
-    except ValueError:
+        return sorted(value, key=repr) if isinstance(value, list) else value
+    except (ValueError, RecursionError):
         return text
-    return sorted(value, key=repr) if isinstance(value, list) else value
