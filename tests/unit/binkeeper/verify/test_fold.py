@@ -82,8 +82,9 @@ def test_an_entry_that_is_missing_is_named(index: int) -> None:
 
 
 def test_an_entry_that_comes_twice_is_named() -> None:
-    first = found_in([*GOOD[:5], GOOD[4], *GOOD[5:]])[0]
-    assert (first.sort, first.seq, first.found) == (Sort.SEQUENCE, 6, "entry 5")
+    found = found_in([*GOOD[:5], GOOD[4], *GOOD[5:]])
+    first = next(finding for finding in found if finding.sort == Sort.SEQUENCE)
+    assert (first.seq, first.found) == (6, "entry 5")
 
 
 CHANGED: list[tuple[str, int, dict[str, Any], Sort]] = [
@@ -118,6 +119,10 @@ CHANGED: list[tuple[str, int, dict[str, Any], Sort]] = [
     ("lot_expired", 0, {"reason": "damage"}, Sort.TIME),
     ("partition_claimed", 1, {"detail": '{"epoch": 1}'}, Sort.CLAIM),
     ("partition_claimed", 1, {"detail": None}, Sort.CLAIM),
+    ("partition_claimed", 1, {"detail": "[" * 5_000 + "]" * 5_000}, Sort.ENTRY),
+    ("stock_counted", 0, {"detail": "[" * 5_000 + "]" * 5_000}, Sort.ENTRY),
+    ("stock_counted", 0, {"detail": "5"}, Sort.ENTRY),
+    ("stock_reserved", 0, {"detail": "{"}, Sort.ENTRY),
     ("partition_claimed", 1, {"sku": "tea"}, Sort.ENTRY),
     ("reservation_extended", 0, {"reservation": 10_000}, Sort.RESERVATION),
     ("reservation_extended", 0, {"expires_at_ms": 2**61}, Sort.RESERVATION),
@@ -177,7 +182,7 @@ def test_a_reservation_that_is_over_lets_no_more_units_go() -> None:
     assert any("the reservation is over" in finding.found for finding in found)
 
 
-def test_only_the_first_of_a_kind_are_kept_and_all_are_counted() -> None:
+def test_only_the_lowest_of_a_kind_are_kept_and_all_are_counted() -> None:
     findings = Findings(kept_max=3)
     tell = findings.teller(7)
     for seq in range(10, 0, -1):
@@ -186,7 +191,17 @@ def test_only_the_first_of_a_kind_are_kept_and_all_are_counted() -> None:
     assert (findings.total, len(findings.kept), findings.of_ledger) == (11, 4, 10)
     first = findings.first
     assert first is not None
-    assert (first.sort, first.seq) == (Sort.BALANCE, 8)
+    assert (first.sort, first.seq) == (Sort.BALANCE, 1)
+    assert [one.seq for one in findings.kept if one.sort == Sort.BALANCE] == [1, 2, 3]
+    findings.teller(3)(Sort.BALANCE, 50, "", 1, 2)
+    assert findings.first == findings.kept[0] == Finding(Sort.BALANCE, 3, 50, "", "1", "2")
+
+
+def test_what_is_very_long_is_cut() -> None:
+    findings = Findings()
+    findings.teller(0)(Sort.SNAPSHOT, 1, "", "x" * 1_000, "y" * 1_001)
+    assert findings.kept[0].expected == "x" * 1_000
+    assert findings.kept[0].found == "y" * 1_000 + "... (1001 characters)"
 
 
 NUMBERS = ("seq", "span", "quantity", "on_hand", "reserved", "held")
