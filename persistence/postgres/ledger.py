@@ -21,7 +21,7 @@ from engine.entries import Entry, Kind
 from persistence.ports import KeysTaken, LotBalance, LotSum, OutcomeUnknown, PartitionsLost, Unavailable
 from persistence.postgres.faults import LOST, is_ours, is_rolled_back, repeatable
 from persistence.postgres.sessions import Connection, Sessions
-from persistence.postgres.sums import read_sums
+from persistence.postgres.sums import read_missing, read_sums
 
 COLUMNS = ", ".join(Entry._fields)
 _PLACES = ", ".join(f"${place}" for place in range(1, len(Entry._fields) + 1))
@@ -243,6 +243,11 @@ class PostgresLedger:
         """See `Ledger.sums`."""
         async with self._sessions.session() as connection:
             return await read_sums(connection, partition, after_seq, until_seq)
+
+    async def missing(self, partition: int, after_seq: int, until_seq: int) -> int | None:
+        """See `Ledger.missing`."""
+        async with self._sessions.session() as connection:
+            return await read_missing(connection, partition, after_seq, until_seq)
 
     async def seq_at(self, partition: int, at_ms: int) -> int:
         """See `Ledger.seq_at`."""

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+import structlog
 
 from engine.state import Bin, Lot
 from tests.component.actors.auditing import audit, fill, lot_of, stock_of
@@ -147,3 +148,18 @@ async def test_a_reservation_in_the_ledger_that_is_not_named_is_drift() -> None:
         view_of(await w.reserve("TEA", 4))
         rewrite(w, "TEA", "stock_reserved", reservation=None)
         assert await audit(w) == (1, 4 + 4 + 1)  # No entry has opened it, either.
+
+
+@pytest.mark.parametrize("lost", [{1}, {3}, {4, 3}])
+async def test_an_entry_without_a_row_is_drift_and_is_named(lost: set[int]) -> None:
+    """Also one that touches no stock, which no sum would miss."""
+    async with world() as w:
+        await fill(w)
+        number = number_of("TEA")
+        w.ledgers[0].gone = {(number, seq) for seq in lost}
+        with structlog.testing.capture_logs() as logs:
+            assert await audit(w, mends=True) == (2, 1)
+        (told,) = [log for log in logs if log["event"] == "drift"]
+        assert (told["of"], told["partition"], told["seq"]) == ("entries", number, min(lost))
+        assert w.hosts[0].host.gauges.rebuilds == 0
+        assert number in w.hosts[0].host.owned
