@@ -9,9 +9,11 @@ import pytest
 import structlog
 
 from actors.outcomes import LedgerRefused
+from actors.queries import RecallReservation
 from actors.rebuilding import Misfit
 from actors.running_host import RunningHost
 from engine.commands import ReceiveStock
+from engine.partitioning import reservation_address
 from persistence.memory.database import PartitionTables
 from tests.component.actors.harm import fill, rewrite, tables_of, truncated
 from tests.component.actors.world import PARTITIONS, World, number_of, until, view_of, world
@@ -274,10 +276,35 @@ async def test_what_was_decided_in_a_partition_that_is_refused_while_it_is_serve
             jam = asyncio.ensure_future(w.receive("JAM", 1))
             await until(lambda: w.ledgers[0].gate.waiting == 1)
             asked = asyncio.ensure_future(w.reserve("TEA", 1))
-            await until(lambda: host.in_flight == 2)
+            await until(lambda: any(entry.partition == number for entry in host.committer.open.entries))
             host.ownership.refuse(host.owned[number], Misfit(number, 2, "a test says so"))
             with pytest.raises(LedgerRefused, match="a test says so"):
                 await asked
         assert (await jam)["on_hand"] == 1
         assert tables_of(w, "TEA").ledger == kept
+        await until(lambda: host.in_flight == 0)
+
+
+@pytest.mark.parametrize("is_repeat", [False, True])
+async def test_an_entry_that_only_an_old_answer_needs_stops_its_partition_and_no_other(
+    is_repeat: bool,
+) -> None:
+    """The snapshot is ahead of it; the answer is worked out again from the ledger."""
+    async with world(key_window=8) as w:
+        await w.receive("TEA", 20)
+        made = view_of(await w.reserve("TEA", 3, "held"))
+        for _ in range(20):
+            await w.receive("JAM", 1)
+        await w.hosts[0].snapshotter.flush()
+        number, host = number_of("TEA"), w.hosts[0].host
+        rewrite(tables_of(w, "TEA"), "stock_reserved", line=None)
+        if is_repeat:
+            asked = w.reserve("TEA", 3, "held")
+        else:
+            _, reservation, opened_at_ms = reservation_address(made["id"]) or (0, 0, 0)
+            asked = w.gateway.query(number, RecallReservation(reservation, opened_at_ms))
+        with pytest.raises(LedgerRefused, match="cannot be worked out again"):
+            await asked
+        assert number in host.refused
+        assert await w.stock("JAM") == (20, 0)
         await until(lambda: host.in_flight == 0)
