@@ -93,11 +93,15 @@ class Activator:
                     return True
             elif owned.unchecked and (command.site, command.sku) in owned.unchecked:
                 pass
-            elif stock.due_ms == NEVER_MS or stock.due_ms > self._host.clock():
+            elif stock.due_ms == NEVER_MS or stock.due_ms > self._now_ms(owned):
                 return True
         needs = Needs()
         self._collect(owned, request, needs)
         return not needs
+
+    def _now_ms(self, owned: OwnedPartition) -> int:
+        """Return the time by which the next command is decided: a partition's never goes back."""
+        return max(self._host.clock(), owned.state.at_ms)
 
     def _collect(self, owned: OwnedPartition, request: Request, needs: Needs) -> None:
         """Add what a request lacks."""
@@ -137,7 +141,7 @@ class Activator:
         """Add stocks that rest or were not checked; at those that are active, expire what is due."""
         stocks, unchecked = owned.state.stocks, owned.unchecked
         resting = [] if owned.complete else [key for key in keys if key not in stocks or key in unchecked]
-        now_ms = self._host.clock()
+        now_ms = self._now_ms(owned)
         for key in keys:
             stock = stocks.get(key)
             if stock is not None and stock.due_ms <= now_ms and key not in unchecked:
