@@ -198,8 +198,9 @@ class Courier:
             if room <= 0 or track.cursor < 0:  # One that was taken over meanwhile starts anew.
                 self._pending[number] = None
                 continue
+            until_seq = track.committed_seq  # What is committed while it is read may be missing there.
             entries = await self._entries_after_cursor(track, min(room, _ENTRIES_PER_MESSAGE))
-            if not entries and track.cursor >= track.committed_seq:
+            if not entries and track.cursor >= until_seq:
                 continue
             if self._is_refused(track, track.cursor, entries):
                 continue

@@ -45,8 +45,10 @@ def _no_auditor_but_the_tests(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def replaced(w: World) -> None:
-    """Have everything written, and a new owner that finds it at rest."""
+    """Have everything written and broadcast, and a new owner that finds it at rest."""
     await w.hosts[0].snapshotter.flush()
+    await until(lambda: w.hosts[0].courier.lag == 0)
+    await w.hosts[0].courier._save_cursors()
     await w.kill(w.hosts[0])
     await w.host("second")
 

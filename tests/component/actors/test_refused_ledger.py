@@ -13,9 +13,11 @@ from actors.queries import RecallReservation
 from actors.rebuilding import Misfit
 from actors.running_host import RunningHost
 from engine.commands import ReceiveStock
+from engine.entries import Entry
 from engine.partitioning import reservation_address
 from persistence.memory.database import PartitionTables
 from tests.component.actors.harm import fill, rewrite, tables_of, truncated
+from tests.component.actors.steered import Gate
 from tests.component.actors.world import PARTITIONS, World, number_of, until, view_of, world
 
 Break = Callable[[PartitionTables], int]
@@ -308,3 +310,29 @@ async def test_an_entry_that_only_an_old_answer_needs_stops_its_partition_and_no
         assert number in host.refused
         assert await w.stock("JAM") == (20, 0)
         await until(lambda: host.in_flight == 0)
+
+
+async def test_an_entry_that_is_committed_while_the_broadcast_reads_is_not_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with world() as w:
+        await w.receive("TEA", 5)
+        running, number = w.hosts[0], number_of("TEA")
+        await until(lambda: running.courier.lag == 0)
+        await running.courier._save_cursors()
+        gate, read = Gate(), w.ledgers[0].read
+
+        async def slow(partition: int, after_seq: int, limit: int) -> list[Entry]:
+            found = await read(partition, after_seq, limit)
+            if partition == number:
+                await gate.passed()
+            return found
+
+        monkeypatch.setattr(w.ledgers[0], "read", slow)
+        with gate.held():
+            running.courier._start_over()
+            running.courier._wake.set()
+            await until(lambda: gate.waiting == 1)
+            await w.receive("TEA", 1)
+        await until(lambda: tails_of(w).get(number) == 3 and running.courier.lag == 0)
+        assert running.host.refused == {}
