@@ -324,7 +324,7 @@ async def test_an_entry_that_is_committed_while_the_broadcast_reads_is_not_missi
 
         async def slow(partition: int, after_seq: int, limit: int) -> list[Entry]:
             found = await read(partition, after_seq, limit)
-            if partition == number:
+            if (partition, after_seq) == (number, 2):
                 await gate.passed()
             return found
 
