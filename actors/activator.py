@@ -14,7 +14,7 @@ from actors.loader import Loader
 from actors.owned import OwnedPartition
 from actors.queries import QUERY_NAMES, ExplainStock, ReadBin, ReadReservation, ReadStock, RecallReservation
 from actors.requests import Request
-from actors.soundness import Look
+from actors.soundness import Soundness
 from engine.apply import UNFIT
 from engine.commands import (
     AdjustStock,
@@ -79,6 +79,7 @@ class Activator:
     def __init__(self, host: Host) -> None:
         self._host = host
         self._loader = Loader(host.snapshots, host.ledger, host.spawn)
+        self._soundness = Soundness(host.ledger, self._loader.at)
 
     def is_prepared(self, owned: OwnedPartition, request: Request) -> bool:
         """Whether a request can be decided now. Expires what is due at the stocks it touches."""
@@ -92,11 +93,15 @@ class Activator:
                     return True
             elif owned.unchecked and (command.site, command.sku) in owned.unchecked:
                 pass
-            elif stock.due_ms == NEVER_MS or stock.due_ms > self._host.clock():
+            elif stock.due_ms == NEVER_MS or stock.due_ms > self._now_ms(owned):
                 return True
         needs = Needs()
         self._collect(owned, request, needs)
         return not needs
+
+    def _now_ms(self, owned: OwnedPartition) -> int:
+        """Return the time by which the next command is decided: a partition's never goes back."""
+        return max(self._host.clock(), owned.state.at_ms)
 
     def _collect(self, owned: OwnedPartition, request: Request, needs: Needs) -> None:
         """Add what a request lacks."""
@@ -136,7 +141,7 @@ class Activator:
         """Add stocks that rest or were not checked; at those that are active, expire what is due."""
         stocks, unchecked = owned.state.stocks, owned.unchecked
         resting = [] if owned.complete else [key for key in keys if key not in stocks or key in unchecked]
-        now_ms = self._host.clock()
+        now_ms = self._now_ms(owned)
         for key in keys:
             stock = stocks.get(key)
             if stock is not None and stock.due_ms <= now_ms and key not in unchecked:
@@ -187,13 +192,13 @@ class Activator:
         number, snapshots = owned.state.number, self._host.snapshots
         for reservation, waiting in needs.reservations.items():
             rows = await snapshots.load_reservation(number, reservation)
-            if self._is_wrong(owned, rows):
-                return
-            if not rows.reservations and await self._is_lost(owned, reservation):
+            if await self._is_wrong(owned, reservation, rows):
                 return
             self._restore(owned, (), rows, waiting)
         for attempt, waiting in needs.attempts.items():
             rows = await snapshots.load_attempt(number, attempt)
+            if await self._is_wrong(owned, None, rows):
+                return
             self._restore(owned, (), rows, waiting)
         if needs.stocks and not await self._wake_stocks(owned, needs.stocks):
             return
@@ -212,39 +217,29 @@ class Activator:
             return False
         try:
             restore(owned.state, asleep, loaded.rows)
+            owned.unchecked |= asleep
+            why = await self._soundness.of_stocks(owned, keys, loaded.last)
         except UNFIT as fault:
-            self._host.ownership.distrust(number, f"rows that cannot be read: {fault!r}")
+            why = f"rows that cannot be read: {fault!r}"
+        if why:
+            if self._host.owned.get(number) is owned:
+                self._host.ownership.distrust(number, why)
             return False
-        owned.unchecked |= asleep
-        looks = [Look(owned.state.stocks[key], loaded.last.get(key, ())) for key in keys]
-        if unseen := [(number, seq) for look in looks for seq in look.unseen]:
-            entries = await self._host.ledger.at(unseen)
-            for look in looks:
-                look.look_at(entries)
-        for look in looks:
-            if look.why and self._host.owned.get(number) is owned:
-                self._host.ownership.distrust(number, look.why)
-                return False
         owned.unchecked -= keys
         return True
 
-    def _is_wrong(self, owned: OwnedPartition, rows: Rows) -> bool:
-        """Whether the rows of a reservation do not add up."""
-        number = owned.state.number
-        for row in rows.reservations:
-            lines = [line for line in rows.lines if line.number == row.number]
-            if row.open != sum(line.open for line in lines) or not (lines or row.attempt):
-                self._host.ownership.distrust(number, f"reservation {row.number} is not what its lines hold")
-                return True
-        return False
+    async def _is_wrong(self, owned: OwnedPartition, number: int | None, rows: Rows) -> bool:
+        """Whether the rows of a reservation are not what the ledger says, or there are none and should be.
 
-    async def _is_lost(self, owned: OwnedPartition, number: int) -> bool:
-        """Whether the ledger has opened a reservation that the snapshot does not know."""
-        entries = await self._host.ledger.at([(owned.state.number, number)])
-        is_lost = any(entry.reservation == entry.seq for entry in entries)
-        if is_lost and self._host.owned.get(owned.state.number) is owned:
-            self._host.ownership.distrust(owned.state.number, f"reservation {number} is missing")
-        return is_lost
+        Then the partition is being rebuilt. Raises Unavailable.
+        """
+        try:
+            why = await self._soundness.of_rows(owned, number, rows)
+        except UNFIT as fault:
+            why = f"rows that cannot be read: {fault!r}"
+        if why and self._host.owned.get(owned.state.number) is owned:
+            self._host.ownership.distrust(owned.state.number, why)
+        return bool(why)
 
     def _restore(
         self,

@@ -5,7 +5,8 @@ by kinds and quantities alone, a stretch at a time, and looks whether each row's
 Then it compares each lot: memory with the sum, and the snapshot's row with the sum, also where a stock rests.
 A lot that moved on meanwhile is compared with the ledger's row that moved it, which the next round adds up; a
 row that a snapshot will write again is left to the next round too. Reserved units are compared with what open
-reservations hold, both as they were at one moment, however busy the stock is.
+reservations hold, both as they were at one moment, however busy the stock is. What no balance shows, as the
+dates of lots and reservations, is held against the entries by which they came.
 
 It works in steps of some milliseconds, rests in proportion to what they took, and longer on a busy host.
 """
@@ -18,8 +19,11 @@ from typing import TYPE_CHECKING
 import structlog
 
 from actors.drift import Drift
+from actors.origins import Origins, Wrong, durable, rows_of
 from actors.seen import Seen
 from actors.sums import Balance, Place, Sum, Sums
+from engine.apply import UNFIT
+from engine.images import Rows
 from persistence.ports import SUMMED_MAX, Unavailable
 
 if TYPE_CHECKING:
@@ -47,6 +51,8 @@ _COMPARED_MAX = 1_000
 _LOTS_MAX = 50_000
 """Lots whose sums are remembered: 25 MB. A partition that has more is audited in shares of its SKUs."""
 _SHARES_MAX = 4_096
+_COUNTED_MAX = 5_000
+"""Entries that are looked for at once: 2 ms of a database's time."""
 _DURABLE_TRIES = 400
 _DURABLE_POLL_S = 0.005
 _MEND_AGAIN_S = 60.0
@@ -144,6 +150,7 @@ class Auditor:
 
         Raises Unavailable.
         """
+        await self._look_for_gaps(owned)
         is_whole = True
         todo = [(0, 1)]
         while todo and self._is_ours(owned):
@@ -154,6 +161,25 @@ class Auditor:
             else:
                 todo += [(share, shares * 2), (share + shares, shares * 2)]
         return is_whole and self._is_ours(owned)
+
+    async def _look_for_gaps(self, owned: OwnedPartition) -> None:
+        """See that every entry has its row, also those that touch no stock; name the first that has none."""
+        number, seq, until_seq = owned.state.number, 0, owned.committed_seq
+        while seq < until_seq and self._is_ours(owned):
+            next_seq = min(seq + _COUNTED_MAX, until_seq)
+            missing = await self._host.ledger.missing(number, seq, next_seq)
+            await self._stepped()
+            if missing is not None and self._is_ours(owned):
+                self._drift.tell(
+                    "entries",
+                    f"entry {missing}",
+                    partition=number,
+                    seq=missing,
+                    found="none",
+                    expected="a row",
+                )
+                return
+            seq = next_seq
 
     async def _add_up(self, owned: OwnedPartition, sums: Sums, lots_max: int | None) -> bool:
         """Add up what of a partition's ledger is durable now; False when it has too many lots."""
@@ -191,11 +217,14 @@ class Auditor:
         host, state = self._host, owned.state
         snapshot_seq, seq = owned.snapshot_seq, state.seq
         seen = {key: Seen(state.stocks[key]) for key in keys if key in state.stocks}
+        in_memory = durable(rows_of(state, seen), owned.committed_seq)
         for key, stock in seen.items():
             await self._compare_reservations(key, stock)
         rows: dict[StockKey, dict[Place, LotRow]] = {}
         for row in await host.snapshots.lots(keys):
             rows.setdefault((row.site, row.sku), {})[row.location, row.lot] = row
+        await self._compare_origins(owned, "memory", in_memory)
+        await self._compare_origins(owned, "snapshot", await self._written(owned, rows))
         last = await self._moved_on(owned, sums, seen, seq)
         if not self._is_ours(owned):
             return False
@@ -205,6 +234,28 @@ class Auditor:
             compared += self._compare_stock(key, sums, stock_seen, stock_rows, last, snapshot_seq)
         host.gauges.audits += compared
         return compared == len(keys)
+
+    async def _written(self, owned: OwnedPartition, rows: dict[StockKey, dict[Place, LotRow]]) -> Rows:
+        """Return the rows of stocks' lots that were read, with those of the reservations open at them."""
+        number = owned.state.number
+        lots = [row for of_stock in rows.values() for row in of_stock.values() if row.partition == number]
+        asked = sorted({(number, (row.site, row.sku)) for row in lots if row.reserved})
+        found = await self._host.snapshots.load(asked) if asked else Rows([], [], [])
+        return found._replace(lots=lots)
+
+    async def _compare_origins(self, owned: OwnedPartition, of: str, rows: Rows) -> None:
+        """Compare what no balance shows. A place of it counts as one unit."""
+        origins = Origins(self._host.ledger, owned.state.number, owned.committed_seq)
+        try:
+            wrong = await origins.wrong(rows)
+        except UNFIT as fault:
+            wrong = [Wrong("a row", repr(fault), "what can be read")]
+        if not self._is_ours(owned):
+            return
+        for one in wrong:
+            self._drift.tell(
+                f"origins in {of}", str(one), place=one.place, found=one.found, expected=one.expected
+            )
 
     async def _moved_on(
         self, owned: OwnedPartition, sums: Sums, seen: dict[StockKey, Seen], seq: int

@@ -14,9 +14,11 @@ from actors.ports import Gateway
 from actors.requests import Request
 from engine.commands import AbandonReservation, ConfirmReservation, ExpireStock, SettleAttempt, StockKey
 from engine.state import NEVER_MS
+from engine.touching import keys_of
 
 if TYPE_CHECKING:
     from actors.host import Host
+    from engine.state import Reservation
 
 _log = structlog.get_logger()
 
@@ -96,6 +98,9 @@ class Clockwork:
             reservation = owned.state.reservations.get(reservation_number)
         if owned is None or reservation is None or reservation.deadline_ms is None:
             return
+        if _is_unchecked(owned, reservation):
+            await self._wake(owned, keys_of(reservation)[0])
+            return  # The next sweep finds it compared, or the partition rebuilt.
         assert reservation.home is not None and reservation.attempt is not None  # noqa: PT018 - one fact
         attempt, home = reservation.attempt, reservation.home[0]
         key = f"{attempt} settle {number} {self._host.clock()}"
@@ -119,10 +124,19 @@ class Clockwork:
         if not rows.reservations or not rows.reservations[0].open:
             owned.state.tentative.pop(reservation_number, None)
             return
-        line = rows.lines[0]
-        wake = Request(None, 0, owned.state.number, "expire", ExpireStock(line.site, line.sku))
+        await self._wake(owned, (rows.lines[0].site, rows.lines[0].sku))
+
+    async def _wake(self, owned: OwnedPartition, key: StockKey) -> None:
+        """Wake a stock through the mailbox."""
+        wake = Request(None, 0, owned.state.number, "expire", ExpireStock(*key))
         self._host.receive([wake], is_internal=True)
         await self._host.sleep(_TICK_S)
+
+
+def _is_unchecked(owned: OwnedPartition, share: Reservation) -> bool:
+    """Whether a share's row was not compared with the ledger yet: its deadline is not to be believed."""
+    keys = keys_of(share)
+    return bool(keys) and all(key in owned.unchecked for key in keys)
 
 
 def _due_keys(owned: OwnedPartition, now_ms: int, most: int) -> list[StockKey]:

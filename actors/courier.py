@@ -20,6 +20,7 @@ from actors.backlog import ChangedBins, Track
 from actors.marks import Marks
 from actors.messages import ledger_messages, stock_messages
 from actors.overtaken import Overtaken
+from actors.rebuilding import missing_after
 from persistence.ports import Cursors, Message, Streams, Unavailable
 
 if TYPE_CHECKING:
@@ -188,13 +189,17 @@ class Courier:
         encoded = 0
         for number in chosen:
             track = self._tracks[number]
+            if not self._is_ours(number):
+                continue
             if room <= 0 or track.cursor < 0:  # One that was taken over meanwhile starts anew.
                 self._pending[number] = None
                 continue
+            until_seq = track.committed_seq  # What is committed while it is read may be missing there.
             entries = await self._entries_after_cursor(track, min(room, _ENTRIES_PER_MESSAGE))
-            if not entries:
+            if not entries and track.cursor >= until_seq:
                 continue
-            assert entries[0].seq == track.cursor + 1, "the broadcast has a gap"
+            if self._is_refused(track, track.cursor, entries):
+                continue
             room -= len(entries)
             messages += ledger_messages(number, entries)
             sent.append((track, entries))
@@ -211,6 +216,13 @@ class Courier:
                 track.cursor = entries[-1].seq
                 self._bins.note(entries)
         return (_ENTRIES_PER_ROUND - room) * _S_PER_ENTRY + len(messages) * _S_PER_MESSAGE
+
+    def _is_refused(self, track: Track, seq: int, entries: list[Entry]) -> bool:
+        """Whether an entry is missing after `seq`: then the partition is not served, and nothing sent."""
+        misfit = missing_after(track.owned.state.number, seq, entries)
+        if misfit is not None:
+            self._host.ownership.refuse(track.owned, misfit)
+        return misfit is not None
 
     async def _publish(self, messages: list[Message]) -> None:
         for start in range(0, len(messages), _MESSAGES_PER_TURN):
@@ -235,6 +247,8 @@ class Courier:
         after_seq = await self._host.ledger.seq_at(number, state.at_ms - _UNSYNCED_MS)
         while after_seq < track.cursor:
             entries = await self._host.ledger.read(number, after_seq, _ENTRIES_PER_MESSAGE)
+            if self._is_refused(track, after_seq, entries):
+                return
             self._bins.note(entry for entry in entries if entry.seq <= track.cursor)
             after_seq = entries[-1].seq
         track.looks_back = False

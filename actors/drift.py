@@ -41,18 +41,16 @@ class Drift:
         if found == expected:
             return
         site, sku = key
-        self._firsts.setdefault(what, f"{site}/{sku} at {place[0]}")
-        self.units += sum(abs(one - other) for one, other in zip(found, expected, strict=True))
+        location, lot = place
+        units = sum(abs(one - other) for one, other in zip(found, expected, strict=True))
+        first = f"{site}/{sku} at {location}"
+        fields = {"site": site, "sku": sku, "location": location, "lot": lot}
+        self.tell(what, first, units, **fields, found=found, expected=expected)
+
+    def tell(self, what: str, first: str, units: int = 1, **fields: object) -> None:
+        """Count something that differs, and log it. `first` names it if it is the partition's first."""
+        self._firsts.setdefault(what, first)
+        self.units += units
         self._places += 1
         if self._places <= _LOGGED_MAX:
-            location, lot = place
-            _log.error(
-                "drift",
-                of=what,
-                site=site,
-                sku=sku,
-                location=location,
-                lot=lot,
-                found=found,
-                expected=expected,
-            )
+            _log.error("drift", of=what, **fields)

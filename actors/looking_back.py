@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 
 from actors.first_answer import first_answer
 from actors.frames import encode
+from actors.rebuilding import Misfit
 from actors.requests import Request, Status
 from actors.retrying import until_available
+from engine.apply import UNFIT
 from engine.commands import ReserveStock
 from engine.refusals import Refusal
 
@@ -40,7 +42,11 @@ class LookingBack:
             async with self._room:
                 return await first_answer(host.ledger, request.command, first)
 
-        view = await until_available(look, host.sleep)
+        try:
+            view = await until_available(look, host.sleep)
+        except UNFIT as fault:
+            self._refuse(request, first.partition, first.seq, fault)
+            return
         request.status, request.encoded = Status.REPLAYED, encode(view)
         host.gauges.operations[request.name, "replayed"] += 1
         if request.key is not None:
@@ -59,7 +65,11 @@ class LookingBack:
                         return await first_answer(host.ledger, ReserveStock(()), first)
             return None
 
-        view = await until_available(look, host.sleep)
+        try:
+            view = await until_available(look, host.sleep)
+        except UNFIT as fault:
+            self._refuse(request, request.partition, query.number, fault)
+            return
         outcome = "ok" if view is not None else Refusal.RESERVATION_NOT_FOUND
         if view is not None:
             request.status, request.encoded = Status.ANSWERED, encode(view)
@@ -67,3 +77,11 @@ class LookingBack:
             request.status, request.encoded = Status.REFUSED, encode((outcome, {}))
         host.gauges.operations[request.name, outcome] += 1
         host.let_go([request])
+
+    def _refuse(self, request: Request, partition: int, seq: int, fault: Exception) -> None:
+        """Stop to serve a partition whose entries do not say any more what was answered."""
+        owned = self._host.owned.get(partition)
+        if owned is not None:
+            why = f"what was answered then cannot be worked out again: {fault!r}"
+            self._host.ownership.refuse(owned, Misfit(partition, seq, why))
+        self._host.ownership.give_back([request])

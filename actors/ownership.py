@@ -167,6 +167,15 @@ class Ownership:
         elif outcome is not False:
             self._refuse(owned, outcome)
 
+    def refuse(self, owned: OwnedPartition, misfit: Misfit) -> None:
+        """Stop to serve a partition of whose ledger somebody has found that it does not hold.
+
+        Nothing that was decided in it and is not on its way yet happened.
+        """
+        if self._host.owned.get(misfit.partition) is owned:
+            self.let_go(frozenset({misfit.partition}), [self._host.committer.open])
+            self._refuse(owned, misfit)
+
     def _refuse(self, owned: OwnedPartition, misfit: Misfit) -> None:
         """Do not serve a partition. Whoever waits for it, or comes, is told why."""
         host = self._host

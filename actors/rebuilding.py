@@ -16,7 +16,7 @@ from engine.images import Rows, capture
 from engine.state import Partition
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from actors.host import Host
     from actors.owned import OwnedPartition
@@ -58,6 +58,21 @@ def apply_all(state: Partition, entries: Iterable[Entry]) -> Misfit | None:
             row = f"on hand {entry.on_hand}, reserved {entry.reserved}, held {entry.held}"
             return Misfit(state.number, entry.seq, f"{fault} ({entry.kind} of {entry.quantity}; {row})")
     return None
+
+
+def missing_after(partition: int, seq: int, entries: Sequence[Entry]) -> Misfit | None:
+    """Return which entry is missing among those that were read from `seq + 1` on, by sequence number.
+
+    None to read where there must be one is a gap too.
+    """
+    if entries and entries[0].seq == seq + 1 and entries[-1].seq == seq + len(entries):
+        return None
+    for entry in entries:
+        if entry.seq != seq + 1:
+            why = f"entry {seq + 1} is expected and entry {entry.seq} is there"
+            return Misfit(partition, seq + 1, why)
+        seq = entry.seq
+    return Misfit(partition, seq + 1, f"entry {seq + 1} is expected and none is there")
 
 
 class Rebuilding:

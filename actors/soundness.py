@@ -3,21 +3,81 @@
 A snapshot that lost or changed a row would otherwise go on into new entries, and the ledger would be wrong
 for ever. Of each lot that the stock's newest `DEPTH` entries touch, the last one is held against memory; lots
 that rest longer are held against the entry that their row names. What memory lacks and no newest entry
-touches is left to the auditor.
+touches is left to the auditor. What no balance shows, `origins` looks up.
 """
 
-from collections import Counter
-from collections.abc import Iterable
+from __future__ import annotations
 
-from engine.entries import Entry
-from engine.state import Lot, Reservation, Stock
-from persistence.ports import LotBalance
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from actors.origins import At, Origins, rows_of
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+
+    from actors.owned import OwnedPartition
+    from engine.commands import StockKey
+    from engine.entries import Entry
+    from engine.images import Rows
+    from engine.state import Lot, Reservation, Stock
+    from persistence.ports import Ledger, LotBalance
 
 DEPTH = 200
 """Entries of a stock that are looked at: 0.5 ms of a database's time at most, 0.03 ms for one with eight."""
 
 Place = tuple[str, str]
 """(location, lot)"""
+
+
+class Soundness:
+    """Compares what came from a snapshot with the ledger. `at` asks for entries as `Ledger.at` does."""
+
+    def __init__(self, ledger: Ledger, at: At) -> None:
+        self._ledger = ledger
+        self._at = at
+
+    async def of_stocks(
+        self,
+        owned: OwnedPartition,
+        keys: Collection[StockKey],
+        last: Mapping[StockKey, Iterable[LotBalance]],
+    ) -> str:
+        """Compare stocks with what the ledger says last of their lots; return what is wrong, if anything is.
+
+        Raises Unavailable, or one of UNFIT.
+        """
+        state = owned.state
+        looks = [Look(state.stocks[key], last.get(key, ())) for key in keys]
+        if unseen := [(state.number, seq) for look in looks for seq in look.unseen]:
+            entries = await self._at(unseen)
+            for look in looks:
+                look.look_at(entries)
+        if why := next((look.why for look in looks if look.why), ""):
+            return why
+        return await self._look_up(owned, rows_of(state, keys))
+
+    async def of_rows(self, owned: OwnedPartition, number: int | None, rows: Rows) -> str:
+        """Do the same with the rows of a reservation alone; that there are none of `number` may be wrong too.
+
+        Raises Unavailable, or one of UNFIT.
+        """
+        if not rows.reservations and number is not None:
+            entries = await self._at([(owned.state.number, number)])
+            is_lost = any(entry.reservation == entry.seq for entry in entries)
+            return f"reservation {number} is missing" if is_lost else ""
+        for row in rows.reservations:
+            lines = [line for line in rows.lines if line.number == row.number]
+            gone = sum(line.picked + line.released + line.expired + line.short for line in lines)
+            adds_up = row.open + gone == sum(line.quantity for line in lines)
+            if not adds_up or row.open != sum(line.open for line in lines) or not (lines or row.attempt):
+                return f"reservation {row.number} is not what its lines hold"
+        return await self._look_up(owned, rows)
+
+    async def _look_up(self, owned: OwnedPartition, rows: Rows) -> str:
+        origins = Origins(self._ledger, owned.state.number, owned.committed_seq, self._at)
+        wrong = await origins.wrong(rows)
+        return str(wrong[0]) if wrong else ""
 
 
 class Look:
@@ -89,6 +149,13 @@ class Look:
 
 
 def is_whole(reservation: Reservation) -> bool:
-    """Whether a reservation holds what its lines hold."""
-    held = sum(allocation.open for line in reservation.lines for allocation in line.allocations)
-    return held == reservation.open and bool(reservation.lines or reservation.attempt)
+    """Whether a reservation holds what its lines hold, and lines have what became of their units."""
+    open_units = 0
+    for line in reservation.lines:
+        held = sum(allocation.open for allocation in line.allocations)
+        gone = line.picked + line.released + line.expired + line.short
+        allocated = sum(allocation.quantity for allocation in line.allocations)
+        if not held + gone == allocated == line.quantity <= line.requested:
+            return False
+        open_units += held
+    return open_units == reservation.open and bool(reservation.lines or reservation.attempt)

@@ -10,14 +10,15 @@ from engine.state import Allocation, Bin, Line, Lot, Partition, Reservation, Sto
 _RESERVED = Kind.STOCK_RESERVED
 _MOVED_IN = Kind.STOCK_MOVED_IN
 
-_FILLS = frozenset({Kind.STOCK_RECEIVED, Kind.STOCK_MOVED_IN, Kind.STOCK_ADJUSTED, Kind.STOCK_COUNTED})
+FILLS = frozenset({Kind.STOCK_RECEIVED, Kind.STOCK_MOVED_IN, Kind.STOCK_ADJUSTED, Kind.STOCK_COUNTED})
 """By these, units come into a bin; the entry says when their lot expires."""
 
 _OPENS = frozenset({Kind.STOCK_RESERVED, Kind.ATTEMPT_DECIDED})
 """These may be the first entry of a reservation."""
 
-UNFIT = (AssertionError, AttributeError, LookupError, TypeError, ValueError)
-"""What `apply` may raise at a row that no engine has written. The state is worth nothing afterwards."""
+UNFIT = (AssertionError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What `apply` and `restore` may raise at a row that no engine has written. The state is worth nothing
+afterwards. JSON that is thousands of levels deep is a RecursionError."""
 
 
 def apply(partition: Partition, entry: Entry) -> None:
@@ -118,7 +119,7 @@ def _apply_to_lot(partition: Partition, entry: Entry, stock: Stock, bin_: Bin, l
     lot.seq = bin_.seq = entry.seq
     if held:
         _apply_to_holds(lot, entry, held * quantity)
-    if kind in _FILLS and lot.on_hand:
+    if kind in FILLS and lot.on_hand:
         if was_empty:
             lot.age = entry.seq
         if was_empty or entry.expires_at_ms is not None:

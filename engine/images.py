@@ -6,7 +6,7 @@ Rows are also the read model that SQL users see, so that every field is typed an
 import json
 from collections.abc import Iterable
 from sys import intern
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from engine.apply_reservation import add_line
 from engine.commands import StockKey
@@ -103,16 +103,19 @@ def _capture_stock(partition: int, stock: Stock, lots: list[LotRow]) -> None:
         )  # fmt: skip
 
 
-def _capture_reservation(partition: int, reservation: Reservation, rows: Rows) -> None:
+def reservation_row(partition: int, reservation: Reservation) -> ReservationRow:
+    """Return the row of a reservation alone."""
     home = reservation.home or (None, None)
-    rows.reservations.append(
-        ReservationRow(
-            partition, reservation.number, reservation.seq, reservation.opened_at_ms,
-            reservation.expires_at_ms, reservation.reference, reservation.state, reservation.open,
-            reservation.attempt, reservation.deadline_ms, home[0], home[1],
-            json.dumps(reservation.parts) if reservation.parts else None,
-        )
+    return ReservationRow(
+        partition, reservation.number, reservation.seq, reservation.opened_at_ms,
+        reservation.expires_at_ms, reservation.reference, reservation.state, reservation.open,
+        reservation.attempt, reservation.deadline_ms, home[0], home[1],
+        json.dumps(reservation.parts) if reservation.parts else None,
     )  # fmt: skip
+
+
+def _capture_reservation(partition: int, reservation: Reservation, rows: Rows) -> None:
+    rows.reservations.append(reservation_row(partition, reservation))
     for line in reservation.lines:
         allocations = [[part.location, part.lot, part.quantity, part.open] for part in line.allocations]
         rows.lines.append(
@@ -129,6 +132,8 @@ def restore(partition: Partition, stock_keys: Iterable[StockKey], rows: Rows) ->
 
     `rows` holds all lots of the stocks, and every reservation that is open at any of them with all its lines.
     What is active already is left as it is.
+
+    Raises one of `engine.apply.UNFIT` at rows that `capture` has not made: the state is worth nothing then.
     """
     fresh: dict[StockKey, Stock] = {}
     for site, sku in stock_keys:
@@ -139,17 +144,24 @@ def restore(partition: Partition, stock_keys: Iterable[StockKey], rows: Rows) ->
         if stock is not None:
             _restore_lot(stock, row)
     unknown = {row.number for row in rows.reservations if row.number not in partition.reservations}
-    for reservation_row in rows.reservations:
-        if reservation_row.number in unknown:
-            _restore_reservation(partition, reservation_row)
+    for row_of_one in rows.reservations:
+        if row_of_one.number in unknown:
+            _restore_reservation(partition, row_of_one)
     for line_row in rows.lines:
         if line_row.number in unknown:
             _restore_line(partition.reservations[line_row.number], line_row)
         if line_row.open:
             _link(partition, fresh.get((line_row.site, line_row.sku)), line_row.number)
+    _agree(partition, (row for row in rows.reservations if row.number in unknown))
     for stock in fresh.values():
         if (due_ms := next_due_ms(stock)) < NEVER_MS:
             partition.mark_due(stock, due_ms)
+
+
+def _agree(partition: Partition, rows: Iterable[ReservationRow]) -> None:
+    for row in rows:
+        if partition.reservations[row.number].state != row.state:
+            raise ValueError("a reservation's state is not what its lines say")
 
 
 def _link(partition: Partition, stock: Stock | None, number: int) -> None:
@@ -167,7 +179,7 @@ def _restore_lot(stock: Stock, row: LotRow) -> None:
     bin_.seq = max(bin_.seq, row.seq)
     lot = bin_.add(Lot(row.lot))
     lot.on_hand, lot.reserved, lot.held = row.on_hand, row.reserved, row.held
-    lot.holds = json.loads(row.holds) if row.holds else None
+    lot.holds = _holds(row.holds) if row.holds else None
     lot.expires_at_ms, lot.age, lot.seq = row.expires_at_ms, row.age, row.seq
 
 
@@ -179,10 +191,12 @@ def _restore_reservation(partition: Partition, row: ReservationRow) -> None:
     reservation.open = row.open
     reservation.attempt = row.attempt
     reservation.deadline_ms = row.deadline_ms
+    if (row.home_partition is None) != (row.home_number is None):
+        raise ValueError("a share names half of its home")
     if row.home_partition is not None and row.home_number is not None:
         reservation.home = (row.home_partition, row.home_number)
     if row.parts:
-        reservation.parts = tuple((part[0], part[1], part[2]) for part in json.loads(row.parts))
+        reservation.parts = _parts(row.parts)
     if row.deadline_ms is not None and row.open:
         partition.tentative[row.number] = row.deadline_ms
     if row.attempt is not None and row.home_partition is None:
@@ -193,11 +207,42 @@ def _restore_line(reservation: Reservation, row: LineRow) -> None:
     line = Line(row.line, row.site, row.sku)
     line.requested, line.quantity, line.picked = row.requested, row.quantity, row.picked
     line.released, line.expired, line.short = row.released, row.expired, row.short
-    for location, lot, quantity, open_units in json.loads(row.allocations):
-        allocation = Allocation(location, lot)
-        allocation.quantity, allocation.open = quantity, open_units
-        line.allocations.append(allocation)
+    line.allocations = _allocations(row.allocations)
+    if sum(allocation.open for allocation in line.allocations) != row.open:
+        raise ValueError("a line is open for other units than its allocations")
     add_line(reservation, line)
+
+
+def _holds(text: str) -> dict[str, int]:
+    """Return what the column says. The database knows that it is text; what is in it must be looked at."""
+    holds = json.loads(text)
+    if type(holds) is not dict or not all(_is_count(units) for units in holds.values()):
+        raise ValueError("holds are no units by reason")
+    return holds
+
+
+def _parts(text: str) -> tuple[tuple[int, int, int], ...]:
+    parts = tuple((partition, number, at_ms) for partition, number, at_ms in json.loads(text))
+    if not all(_is_count(value) for part in parts for value in part):
+        raise ValueError("parts are no shares")
+    return parts
+
+
+def _allocations(text: str) -> list[Allocation]:
+    allocations = []
+    for location, lot, quantity, open_units in json.loads(text):
+        if type(location) is not str or type(lot) is not str:
+            raise ValueError("an allocation is in no lot of a bin")
+        if not _is_count(quantity) or not _is_count(open_units) or open_units > quantity:
+            raise ValueError("an allocation is of no units")
+        allocation = Allocation(location, lot, quantity)
+        allocation.open = open_units
+        allocations.append(allocation)
+    return allocations
+
+
+def _is_count(value: Any) -> bool:  # noqa: ANN401 - whatever JSON can say
+    return type(value) is int and value >= 0
 
 
 def digest(partition: Partition) -> dict[str, object]:

@@ -138,6 +138,9 @@ class Ledger(Protocol):
         At most `SUMMED_MAX` entries at once.
         """
 
+    async def missing(self, partition: int, after_seq: int, until_seq: int) -> int | None:
+        """Return the first sequence number from `after_seq + 1` to `until_seq` that has no entry, if any."""
+
 
 class Head(NamedTuple):
     """A partition as its owner found it."""

@@ -15,7 +15,7 @@ STRETCH = 5_000
 
 
 class Record(NamedTuple):
-    """A partition as its own row tells it."""
+    """A partition as its own row tells it; also one without a row of which other tables have rows."""
 
     partition: int
     epoch: int
@@ -24,6 +24,8 @@ class Record(NamedTuple):
     """The snapshot's rows include every entry up to this one."""
     cursor: int
     """Up to which entry it is broadcast."""
+    is_recorded: bool = True
+    """Whether it has a row of its own: else epoch and snapshot are not known."""
 
 
 class RepeatedKey(NamedTuple):
@@ -37,8 +39,11 @@ class RepeatedKey(NamedTuple):
 class View(Protocol):
     """A database at one instant. Every method may raise Unavailable."""
 
+    async def partitions(self) -> int | None:
+        """Return how many partitions the database was created with; None when it does not say any more."""
+
     async def records(self) -> list[Record]:
-        """Return every partition, by number."""
+        """Return every partition that there is or should be, by number: of whatever table knows of it."""
 
     async def entries_about(self) -> int:
         """Return about how many entries there are: the sum of the partitions' last sequence numbers."""
@@ -56,7 +61,10 @@ class View(Protocol):
         """Return all rows of a partition's lines, likewise."""
 
     async def repeated_keys(self, limit: int) -> list[RepeatedKey]:
-        """Return keys that more than one entry carries, by key. Looks at the rows, not at the index."""
+        """Return keys that more than one entry carries, by the place at which each is used again.
+
+        Looks at the rows, not at the index.
+        """
 
 
 class Survey(Protocol):

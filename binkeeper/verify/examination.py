@@ -75,9 +75,12 @@ class Examination:
     async def run(self) -> Report:
         """Look at everything. Raises Unavailable."""
         began_s = time.monotonic()
-        records = await self._view.records()
-        for record in records:
-            await self._examine(record, len(records))
+        partitions = await self._view.partitions()
+        if partitions is None:
+            tell = self.report.findings.teller(0)
+            tell(Sort.PARTITION, 0, "", "the setting that says how many partitions there are", "none")
+        for record in await self._view.records():
+            await self._examine(record, partitions)
         for repeated in await self._view.repeated_keys(_KEYS_MAX):
             partition, seq = repeated.places[1]
             found = "also at " + ", ".join(f"partition {p}, entry {s}" for p, s in repeated.places)
@@ -87,18 +90,18 @@ class Examination:
         self.report.took_s = time.monotonic() - began_s
         return self.report
 
-    async def _examine(self, record: Record, partitions: int) -> None:
+    async def _examine(self, record: Record, partitions: int | None) -> None:
         """Look at one partition."""
         report, findings = self.report, self.report.findings
         tell = findings.teller(record.partition)
         before, before_ledger = findings.total, findings.of_ledger
         fold, replay = LedgerFold(record.partition, partitions, tell), Replay(record.partition, tell)
-        image = replay.image() if record.snapshot_seq == 0 else None
+        image = replay.image() if record.is_recorded and record.snapshot_seq == 0 else None
         async for stretch in self._view.entries(record.partition):
             for entry in stretch:
                 fold.take(entry)
                 replay.take(entry)
-                if entry.seq == record.snapshot_seq:
+                if entry.seq == record.snapshot_seq and record.is_recorded:
                     image = replay.image()
             report.entries += len(stretch)
             self._step(len(stretch))
@@ -107,21 +110,29 @@ class Examination:
         if replay.is_sound:
             replay.compare(fold)
         is_sound = replay.is_sound and findings.of_ledger == before_ledger
-        unmendable = self._look_at_record(record, fold)
+        unmendable = self._look_at_record(record, fold, partitions)
         if image is not None and is_sound:
             report.rows += await compare_rows(self._view, image, record.partition, tell)
         else:
             report.not_compared.append(record.partition)
         mendable = findings.total - before - unmendable
-        if self._mend is not None and is_sound and mendable:
+        if self._mend is not None and is_sound and mendable and record.is_recorded:
             await self._mend(record, replay.image())
             report.rebuilt.append(record.partition)
             report.mended += mendable
 
-    def _look_at_record(self, record: Record, fold: LedgerFold) -> int:
+    def _look_at_record(self, record: Record, fold: LedgerFold, partitions: int | None) -> int:
         """See that the partition's own row fits its ledger; return how much a new snapshot does not mend."""
         tell = self.report.findings.teller(record.partition)
-        unmendable = (record.epoch != fold.epoch) + (record.cursor > fold.seq)
+        is_beyond = partitions is not None and record.partition >= partitions
+        if is_beyond:
+            expected = f"nothing of a partition beyond the {partitions} that there are"
+            tell(Sort.PARTITION, fold.seq, "", expected, f"{fold.seq} entries, or other rows")
+        if not record.is_recorded:
+            if not is_beyond:
+                tell(Sort.PARTITION, fold.seq, "", "a row of its own in the table of partitions", "none")
+            return 1
+        unmendable = is_beyond + (record.epoch != fold.epoch) + (record.cursor > fold.seq)
         if record.epoch != fold.epoch:
             found = f"epoch {record.epoch} in the partition's row"
             tell(Sort.PARTITION, fold.seq, "", f"epoch {fold.epoch}, of the last claim", found)

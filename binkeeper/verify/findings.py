@@ -1,5 +1,6 @@
-"""What does not fit, and how much of it: the first places of each kind are kept, all are counted."""
+"""What does not fit, and how much of it: the lowest places of each kind are kept, all are counted."""
 
+from bisect import insort
 from collections import Counter
 from collections.abc import Callable
 from enum import StrEnum
@@ -7,6 +8,8 @@ from typing import Any, NamedTuple
 
 KEPT_MAX = 20
 """Places of each kind that are kept."""
+_TOLD_MAX = 1_000
+"""Characters of what was expected and found."""
 
 
 class Sort(StrEnum):
@@ -15,7 +18,7 @@ class Sort(StrEnum):
     SEQUENCE = "sequence"
     """An entry is missing, or comes twice."""
     TIME = "time"
-    """A time falls, or differs within a command."""
+    """A time falls, differs within a command, or had not come when a lot expired."""
     CLAIM = "claim"
     """A claim does not raise the epoch."""
     KEY = "key"
@@ -37,7 +40,7 @@ class Sort(StrEnum):
     REPLAY = "replay"
     """The engine itself refuses the entry, or makes another state of the ledger than the model does."""
     PARTITION = "partition"
-    """A partition's own row says what the ledger does not."""
+    """A partition's own row is missing or says what the ledger does not, or a partition should not be."""
     SNAPSHOT = "snapshot"
     """A row of the snapshots is missing, too many, or differs."""
 
@@ -79,20 +82,29 @@ class Findings:
 
     def __init__(self, kept_max: int = KEPT_MAX) -> None:
         self.counts: Counter[Sort] = Counter()
-        self.kept: list[Finding] = []
+        self._kept: dict[Sort, list[tuple[int, int, int, Finding]]] = {}
+        """The lowest (partition, seq) of each sort, and in which order they were told."""
         self._kept_max = kept_max
 
+    @property
+    def kept(self) -> list[Finding]:
+        """The first places of each sort, by partition and sequence number."""
+        return [kept[3] for kept in sorted(one for of_sort in self._kept.values() for one in of_sort)]
+
     def add(self, finding: Finding) -> None:
-        """Count a finding, and keep it if it is among the first of its sort."""
+        """Count a finding, and keep it if it is among the first of its sort, whenever it is told."""
         self.counts[finding.sort] += 1
-        if self.counts[finding.sort] <= self._kept_max:
-            self.kept.append(finding)
+        kept = self._kept.setdefault(finding.sort, [])
+        place = (finding.partition, finding.seq, self.total, finding)
+        if len(kept) < self._kept_max or place < kept[-1]:
+            insort(kept, place)
+            del kept[self._kept_max :]
 
     def teller(self, partition: int) -> Tell:
-        """Return what a check of one partition tells by."""
+        """Return what a check of one partition tells by. Long values are cut."""
 
         def tell(sort: Sort, seq: int, place: str, expected: object, found: object) -> None:
-            self.add(Finding(sort, partition, seq, place, str(expected), str(found)))
+            self.add(Finding(sort, partition, seq, place, _cut(expected), _cut(found)))
 
         return tell
 
@@ -117,3 +129,8 @@ class Findings:
             key=lambda finding: (finding.sort not in LEDGER_SORTS, finding.partition, finding.seq),
             default=None,
         )
+
+
+def _cut(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= _TOLD_MAX else f"{text[:_TOLD_MAX]}... ({len(text)} characters)"

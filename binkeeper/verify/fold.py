@@ -43,6 +43,8 @@ CHANGES: dict[str, tuple[int, int, int] | None] = {
 It is written out here a second time on purpose: a table that is wrong in the engine is right here.
 """
 _SIGNED = frozenset({"stock_adjusted", "stock_counted"})
+_DATED = frozenset({"stock_received", "stock_moved_in", "stock_adjusted", "stock_counted"})
+"""By these, units come in, and say when their lot expires."""
 
 Place = tuple[str, str, str, str]
 """(site, sku, location, lot)"""
@@ -51,13 +53,14 @@ Place = tuple[str, str, str, str]
 class LotSums:
     """What the entries of a lot in a bin have come to."""
 
-    __slots__ = ("held", "holds", "on_hand", "reserved", "seq")
+    __slots__ = ("expires_at_ms", "held", "holds", "on_hand", "reserved", "seq")
 
     def __init__(self) -> None:
         self.on_hand = 0
         self.reserved = 0
         self.held = 0
         self.holds: dict[str, int] = {}
+        self.expires_at_ms: int | None = None
         self.seq = 0
 
     @property
@@ -98,6 +101,8 @@ class LedgerFold:
         if kind not in CHANGES:
             self._tell(Sort.ENTRY, seq, "", "a kind that is known", repr(kind))
             return
+        if entry.detail is not None and not _is_object(entry.detail):
+            self._tell(Sort.ENTRY, seq, "", "a detail that is a JSON object", entry.detail)
         changes = CHANGES[kind]
         if changes is None:
             if not self._is_without_stock(entry):
@@ -116,7 +121,7 @@ class LedgerFold:
     def _claim(self, entry: Entry) -> None:
         try:
             epoch = json.loads(entry.detail or "")["epoch"]
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             epoch = None
         if type(epoch) is not int or epoch <= self.epoch:
             self._tell(Sort.CLAIM, entry.seq, "", f"a claim of an epoch above {self.epoch}", repr(epoch))
@@ -146,6 +151,7 @@ class LedgerFold:
         on_hand = lot.on_hand + changes[0] * quantity
         reserved = lot.reserved if entry.reservation is None else lot.reserved + changes[1] * quantity
         held = lot.held + changes[2] * quantity
+        self._look_at_date(entry, lot)
         stated = lot.on_hand, lot.reserved, lot.held = entry.on_hand, entry.reserved, entry.held
         lot.seq = entry.seq
         if stated != (on_hand, reserved, held):
@@ -157,6 +163,17 @@ class LedgerFold:
         if changes[2]:
             self._hold(entry, lot, changes[2] * quantity)
         return True
+
+    def _look_at_date(self, entry: Entry, lot: LotSums) -> None:
+        """Note when a lot expires, before it has the entry's units; see that none expires before."""
+        if entry.kind in _DATED:
+            if entry.on_hand and (not lot.on_hand or entry.expires_at_ms is not None):
+                lot.expires_at_ms = entry.expires_at_ms
+        elif entry.kind == "lot_expired" and (
+            lot.expires_at_ms is None or lot.expires_at_ms > entry.at_ms or entry.reason != "expired"
+        ):
+            found = f"held as {entry.reason!r} at {entry.at_ms}"
+            self._tell(Sort.TIME, entry.seq, told(entry), f"a lot that expires at {lot.expires_at_ms}", found)
 
     def _look_where(self, entry: Entry, site: str, sku: str) -> None:
         if self._partitions is not None and (site, sku) not in self._skus:
@@ -183,6 +200,13 @@ class LedgerFold:
 def told(entry: Entry) -> str:
     """Return the place of an entry for people."""
     return f"{entry.site}/{entry.sku} at {entry.location}" + (f" lot {entry.lot}" if entry.lot else "")
+
+
+def _is_object(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict)
+    except (ValueError, RecursionError):  # Thousands of levels deep.
+        return False
 
 
 def _balance(entry: Entry) -> str:

@@ -161,6 +161,6 @@ class Promises:
 def _detail(entry: Entry) -> dict[str, Any]:
     try:
         detail = json.loads(entry.detail) if entry.detail is not None else {}
-    except ValueError:
-        return {}
+    except (ValueError, RecursionError):
+        return {}  # `fold` tells it.
     return detail if isinstance(detail, dict) else {}

@@ -69,6 +69,9 @@ class Replay:
                 found = "none" if reservation is None else f"{reservation.open} open"
                 self._tell(Sort.REPLAY, promise.seq, told, f"{promise.units} open", found)
                 continue
+            if reservation.expires_at_ms != promise.expires_at_ms:
+                ends = f"its end at {promise.expires_at_ms}"
+                self._tell(Sort.REPLAY, promise.seq, told, ends, reservation.expires_at_ms)
             lines = {line.index: line for line in reservation.lines}
             for index, wanted in promise.lines.items():
                 line = lines.get(index)
@@ -87,9 +90,9 @@ class Replay:
                     count += 1
                     place = (site, sku, bin_.location, lot.code)
                     wanted = fold.lots.get(place)
-                    found = (lot.on_hand, lot.reserved, lot.held)
-                    if wanted is None or wanted.balance != found or wanted.holds != (lot.holds or {}):
-                        expected = wanted and (*wanted.balance, wanted.holds)
-                        self._tell(Sort.REPLAY, lot.seq, "/".join(place), expected, (*found, lot.holds or {}))
+                    found = (lot.on_hand, lot.reserved, lot.held, lot.holds or {}, lot.expires_at_ms)
+                    expected = wanted and (*wanted.balance, wanted.holds, wanted.expires_at_ms)
+                    if found != expected:
+                        self._tell(Sort.REPLAY, lot.seq, "/".join(place), expected, found)
         if count != len(fold.lots):
             self._tell(Sort.REPLAY, fold.seq, "", f"{len(fold.lots)} lots", f"{count} lots")

@@ -37,13 +37,14 @@ def verify(settings: Settings, *, rebuild_snapshots: bool, console: Console) -> 
             raise StartError(f"the database of {database.told} cannot be verified: {fault}") from fault
         except asyncpg.InterfaceError as fault:
             raise StartError(f"the database of {database.told} cannot be reached: {fault}") from fault
-        except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError) as fault:
+        except asyncpg.PostgresError as fault:  # Its tables are not as its version says.
             raise StartError(f"the database of {database.told} is another version's: {fault}") from fault
 
 
 async def _verify(database: Database, *, rebuild_snapshots: bool, console: Console) -> Report:
     sessions = Sessions(database.url, "verify", size=2)
     try:
+        await _reach(sessions, database)
         survey = PostgresSurvey(sessions)
         if rebuild_snapshots and (others := await survey.others_at_work()):
             raise StartError(f"snapshots are rebuilt while nothing runs: {', '.join(others)} are connected")
@@ -51,6 +52,15 @@ async def _verify(database: Database, *, rebuild_snapshots: bool, console: Conso
         return await examine(survey, snapshots, console)
     finally:
         await sessions.close()
+
+
+async def _reach(sessions: Sessions, database: Database) -> None:
+    """Connect once: only then is its URL taken apart. Raises StartError at one that cannot be."""
+    try:
+        async with sessions.session():
+            pass
+    except ValueError as fault:
+        raise StartError(f"the URL of {database.told} cannot be read: {fault}") from fault
 
 
 async def examine(survey: Survey, snapshots: Snapshots | None, console: Console) -> Report:

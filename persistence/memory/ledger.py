@@ -106,6 +106,11 @@ class MemoryLedger:
                 found[place] = _with(found.get(place), place, entry)
         return list(found.values())
 
+    async def missing(self, partition: int, after_seq: int, until_seq: int) -> int | None:
+        """See `Ledger.missing`."""
+        there = {entry.seq for entry in self._entries(partition)[after_seq:until_seq]}
+        return next((seq for seq in range(after_seq + 1, until_seq + 1) if seq not in there), None)
+
     def _entries(self, partition: int) -> list[Entry]:
         return self._database.partitions[partition].ledger
 

@@ -29,6 +29,10 @@ class _MemoryView:
     def __init__(self, partitions: list[PartitionTables]) -> None:
         self._partitions = partitions
 
+    async def partitions(self) -> int | None:
+        """See `View.partitions`."""
+        return len(self._partitions)
+
     async def records(self) -> list[Record]:
         """See `View.records`."""
         return [
@@ -70,7 +74,7 @@ class _MemoryView:
                 if entry.key is not None:
                     places.setdefault(entry.key, []).append((entry.partition, entry.seq))
         repeated = [RepeatedKey(key, tuple(found)) for key, found in places.items() if len(found) > 1]
-        return sorted(repeated)[:limit]
+        return sorted(repeated, key=lambda found: found.places[1])[:limit]
 
 
 def _copied(tables: PartitionTables) -> PartitionTables:

@@ -11,7 +11,7 @@ from engine.commands import StockKey
 from engine.entries import Entry, Kind
 from persistence.ports import LotBalance, LotSum
 from persistence.postgres.sessions import Sessions
-from persistence.postgres.sums import read_sums
+from persistence.postgres.sums import read_missing, read_sums
 
 COLUMNS = ", ".join(Entry._fields)
 
@@ -137,6 +137,11 @@ class StoredEntries:
         """See `Ledger.sums`."""
         async with self._sessions.session() as connection:
             return await read_sums(connection, partition, after_seq, until_seq)
+
+    async def missing(self, partition: int, after_seq: int, until_seq: int) -> int | None:
+        """See `Ledger.missing`."""
+        async with self._sessions.session() as connection:
+            return await read_missing(connection, partition, after_seq, until_seq)
 
     async def seq_at(self, partition: int, at_ms: int) -> int:
         """See `Ledger.seq_at`."""

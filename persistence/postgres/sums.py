@@ -1,4 +1,4 @@
-"""What stretches of the ledger add up to: the sum of its entries, made by the database.
+"""What stretches of the ledger add up to: the sum of its entries, made by the database; what they lack.
 
 It looks at kinds and quantities alone, and never at balances to get a sum, so that what the engine computed
 and what the rows say of themselves can be held against it.
@@ -49,8 +49,24 @@ GROUP BY site, sku, location, lot
 """
 
 
+_NEXT = """\
+SELECT coalesce(min(place) FILTER (WHERE seq <> place), $2::bigint + count(*) + 1)
+FROM (
+    SELECT seq, $2::bigint + row_number() OVER (ORDER BY seq) AS place FROM ledger
+    WHERE partition = $1 AND seq > $2 AND seq <= $3
+) AS numbered
+"""
+"""The first sequence number after $2 without a row: one after $3 where none is missing."""
+
+
 async def read_sums(connection: Connection, partition: int, after_seq: int, until_seq: int) -> list[LotSum]:
     """Return what a stretch of the ledger adds up to, lot by lot."""
     assert until_seq - after_seq <= SUMMED_MAX, "too many entries to be added up at once"
     rows = await connection.fetch(_SUMS, partition, after_seq, until_seq)
     return [LotSum._make((*row[:8], row[8:11], row[11:14])) for row in rows]
+
+
+async def read_missing(connection: Connection, partition: int, after_seq: int, until_seq: int) -> int | None:
+    """Return the first sequence number of a stretch of the ledger that has no row, if any."""
+    found = int(await connection.fetchval(_NEXT, partition, after_seq, until_seq))
+    return found if found <= until_seq else None

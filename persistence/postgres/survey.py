@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from engine.entries import Entry
 from engine.images import LineRow, LotRow, ReservationRow
+from persistence.migrate import HEAD
 from persistence.ports import UnsafeDatabase
 from persistence.postgres.entries import COLUMNS
 from persistence.postgres.rows import LINE_COLUMNS, LOT_COLUMNS, RESERVATION_COLUMNS
@@ -19,10 +20,31 @@ _Row = TypeVar("_Row")
 _READ_S_MAX = 24 * 3600.0
 """Reading a large database takes long, and nobody waits for it."""
 
+_PARTITIONS = """\
+SELECT CASE WHEN value ~ '^[0-9]{1,6}$' THEN value::int END FROM setting WHERE name = 'partitions'
+"""
+# The ledger's numbers are looked for from one to the next: to read all of it for them takes minutes.
 _RECORDS = """\
-SELECT number, epoch, snapshot_seq, coalesce(courier_cursor.seq, 0)
-FROM partition LEFT JOIN courier_cursor ON courier_cursor.partition = number
-ORDER BY number
+WITH RECURSIVE in_ledger (number) AS (
+    (SELECT partition FROM ledger ORDER BY partition LIMIT 1)
+    UNION ALL
+    SELECT (SELECT partition FROM ledger WHERE partition > number ORDER BY partition LIMIT 1)
+    FROM in_ledger WHERE number IS NOT NULL
+), known (number) AS (
+    SELECT number FROM partition
+    UNION SELECT number FROM in_ledger WHERE number IS NOT NULL
+    UNION SELECT partition FROM stock_lot
+    UNION SELECT partition FROM reservation
+    UNION SELECT partition FROM reservation_line
+    UNION SELECT partition FROM courier_cursor
+    UNION SELECT generate_series(0, $1::int - 1)
+)
+SELECT known.number, coalesce(epoch, 0), coalesce(snapshot_seq, 0), coalesce(courier_cursor.seq, 0),
+       partition.number IS NOT NULL
+FROM known
+LEFT JOIN partition ON partition.number = known.number
+LEFT JOIN courier_cursor ON courier_cursor.partition = known.number
+ORDER BY 1
 """
 _ABOUT = """\
 SELECT coalesce(sum(last.seq), 0)::bigint FROM partition
@@ -32,7 +54,9 @@ CROSS JOIN LATERAL (
 """
 _REPEATED = """\
 SELECT key, array_agg(partition ORDER BY partition, seq), array_agg(seq ORDER BY partition, seq)
-FROM ledger WHERE key IS NOT NULL GROUP BY key HAVING count(*) > 1 ORDER BY key LIMIT $1
+FROM ledger WHERE key IS NOT NULL GROUP BY key HAVING count(*) > 1
+ORDER BY (array_agg(partition ORDER BY partition, seq))[2], (array_agg(seq ORDER BY partition, seq))[2]
+LIMIT $1
 """
 _WITHOUT_INDEXES = """\
 SET LOCAL enable_indexscan = off; SET LOCAL enable_indexonlyscan = off; SET LOCAL enable_bitmapscan = off
@@ -50,11 +74,16 @@ class PostgresSurvey:
 
     @asynccontextmanager
     async def view(self) -> AsyncIterator[View]:
-        """See `Survey.view`. Raises UnsafeDatabase where there is no ledger."""
+        """See `Survey.view`. Raises UnsafeDatabase where there is no ledger, or one of another version."""
         async with self._sessions.view() as connection:
             await connection.execute("SET LOCAL statement_timeout = 0")
             if await connection.fetchval("SELECT to_regclass('ledger') IS NULL"):
                 raise UnsafeDatabase("the database has no ledger")
+            if await connection.fetchval("SELECT to_regclass('alembic_version') IS NULL"):
+                raise UnsafeDatabase("the ledger there is another program's")
+            found = [row[0] for row in await connection.fetch("SELECT version_num FROM alembic_version")]
+            if found != [HEAD]:
+                raise UnsafeDatabase(f"its schema is of version {found}, and this program's is {HEAD}")
             yield _PostgresView(connection)
 
     async def others_at_work(self) -> list[str]:
@@ -72,9 +101,16 @@ class _PostgresView:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
+    async def partitions(self) -> int | None:
+        """See `View.partitions`."""
+        found = await self._connection.fetchval(_PARTITIONS)
+        return None if found is None else int(found)
+
     async def records(self) -> list[Record]:
         """See `View.records`."""
-        return list(map(Record._make, await self._connection.fetch(_RECORDS)))
+        partitions = await self.partitions() or 0
+        rows = await self._connection.fetch(_RECORDS, partitions, timeout=_READ_S_MAX)
+        return list(map(Record._make, rows))
 
     async def entries_about(self) -> int:
         """See `View.entries_about`."""

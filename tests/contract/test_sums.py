@@ -84,3 +84,14 @@ async def test_a_quantity_that_no_lot_holds_is_a_difference_and_no_error(ledger:
 async def test_not_more_is_summed_than_one_look_may_cost(ledger: Ledger) -> None:
     with pytest.raises(AssertionError):
         await ledger.sums(1, 0, SUMMED_MAX + 1)
+
+
+async def test_the_first_entry_that_is_missing_is_found(ledger: Ledger) -> None:
+    await ledger.append([received(1, seq) for seq in range(1, 6)])
+    assert await ledger.missing(1, 0, 5) is None
+    assert await ledger.missing(1, 2, 5) is None
+    assert await ledger.missing(1, 0, 8) == 6
+    assert await ledger.missing(1, 5, 8) == 6
+    assert await ledger.missing(1, 6, 8) == 7
+    assert await ledger.missing(2, 0, 1) == 1
+    assert await ledger.missing(2, 4, 4) is None

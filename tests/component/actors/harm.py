@@ -6,7 +6,7 @@ from typing import Any
 from actors.owned import OwnedPartition
 from engine.commands import HoldStock, PickStock, ReserveLine
 from persistence.memory.database import PartitionTables
-from tests.component.actors.world import World, number_of, view_of
+from tests.component.actors.world import World, number_of, until, view_of
 
 
 async def fill(w: World) -> None:
@@ -27,8 +27,10 @@ async def fill(w: World) -> None:
 
 
 async def replaced(w: World) -> None:
-    """Have everything written, and a new owner that finds it at rest."""
+    """Have everything written and broadcast, and a new owner that finds it at rest."""
     await w.hosts[0].snapshotter.flush()
+    await until(lambda: w.hosts[0].courier.lag == 0)
+    await w.hosts[0].courier._save_cursors()
     await w.kill(w.hosts[0])
     await w.host("second")
 
@@ -70,6 +72,68 @@ def ghost_lot(tables: PartitionTables) -> None:
 def wrong_reservation(tables: PartitionTables) -> None:
     number, row = next(iter(tables.reservations.items()))
     tables.reservations[number] = row._replace(expires_at_ms=1)
+
+
+def changed_lot(**changes: Any) -> Harm:
+    """Change columns of TEA's lots that have units."""
+
+    def harm(tables: PartitionTables) -> None:
+        lots = tables.lots["LON", "TEA"]
+        for place, row in lots.items():
+            if row.on_hand:
+                lots[place] = row._replace(**changes)
+
+    return harm
+
+
+def changed_reservation(*, of_attempt: bool = False, **changes: Any) -> Harm:
+    """Change columns of the first open reservation, or of the first share of one over several partitions."""
+
+    def harm(tables: PartitionTables) -> None:
+        number, row = next(
+            (number, row)
+            for number, row in tables.reservations.items()
+            if row.open and (row.attempt is not None) == of_attempt
+        )
+        tables.reservations[number] = row._replace(**changes)
+
+    return harm
+
+
+def changed_line(**changes: Any) -> Harm:
+    """Change columns of an open line."""
+
+    def harm(tables: PartitionTables) -> None:
+        number, lines = next(
+            (number, lines)
+            for number, lines in tables.lines.items()
+            if any(line.open and line.sku == "TEA" for line in lines.values())
+        )
+        tables.lines[number] = {index: line._replace(**changes) for index, line in lines.items()}
+
+    return harm
+
+
+COLUMNS_OF_ENTRIES: list[Harm] = [
+    changed_lot(expires_at_ms=1), changed_lot(expires_at_ms=2**61), changed_lot(age=1), changed_lot(age=99),
+    *(
+        changed_reservation(of_attempt=of_attempt, **{column: value})
+        for of_attempt in (False, True)
+        for column, value in (
+            ("seq", 1), ("seq", 2), ("opened_at_ms", 1), ("expires_at_ms", 1), ("expires_at_ms", 2**61),
+            ("expires_at_ms", None), ("reference", "other"), ("attempt", "other"), ("deadline_ms", 1),
+            ("deadline_ms", 2**61), ("home_partition", 3), ("parts", "[[1, 2, 3]]"), ("parts", "[[1"),
+        )
+    ),
+    changed_reservation(home_partition=3, home_number=4), changed_reservation(of_attempt=True, attempt=None),
+]  # fmt: skip
+"""What no balance shows, and an entry says."""
+COLUMNS: list[Harm] = [
+    *COLUMNS_OF_ENTRIES, changed_reservation(state="picked"),
+    changed_line(quantity=9), changed_line(picked=1), changed_line(released=1), changed_line(expired=1),
+    changed_line(short=1), changed_line(open=1), changed_line(allocations='[["A", "", 9, 3]]'),
+]  # fmt: skip
+"""What no balance shows."""
 
 
 def wrong_line(tables: PartitionTables) -> None:

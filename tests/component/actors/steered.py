@@ -62,6 +62,19 @@ class SteeredLedger(MemoryLedger):
         """How long each append takes."""
         self.questions: deque[str] = deque()
         """How the next `is_committed` end: `unavailable` or well."""
+        self.gone: set[tuple[int, int]] = set()
+        """(partition, seq) of rows that `read` and `missing` do not find: the list itself has no gaps."""
+
+    async def read(self, partition: int, after_seq: int, limit: int) -> list[Entry]:
+        """See `Ledger.read`."""
+        lost = sum(number == partition for number, _ in self.gone)
+        found = await super().read(partition, after_seq, limit + lost)
+        return [entry for entry in found if (partition, entry.seq) not in self.gone][:limit]
+
+    async def missing(self, partition: int, after_seq: int, until_seq: int) -> int | None:
+        """See `Ledger.missing`."""
+        lost = [seq for number, seq in self.gone if number == partition and after_seq < seq <= until_seq]
+        return min(lost) if lost else await super().missing(partition, after_seq, until_seq)
 
     async def append(self, entries: Sequence[Entry]) -> None:
         """See `Ledger.append`."""

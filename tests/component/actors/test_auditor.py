@@ -3,17 +3,20 @@
 from typing import Any
 
 import pytest
+import structlog
 
 from engine.state import Bin, Lot
 from tests.component.actors.auditing import audit, fill, lot_of, stock_of
-from tests.component.actors.world import World, number_of, view_of, world
+from tests.component.actors.world import World, number_of, until, view_of, world
 
 pytestmark = pytest.mark.usefixtures("no_auditor_but_the_tests")
 
 
 async def rest_all(w: World) -> None:
-    """Write snapshots, and have a new owner, who finds every stock at rest."""
+    """Write snapshots, and have a new owner, who finds every stock at rest, and every bin broadcast."""
     await w.hosts[0].snapshotter.flush()
+    await until(lambda: w.hosts[0].courier.lag == 0)
+    await w.hosts[0].courier._save_cursors()
     await w.kill(w.hosts[0])
     await w.host("second")
     assert not any(owned.state.stocks for owned in w.hosts[0].host.owned.values())
@@ -76,7 +79,7 @@ async def test_a_lot_that_only_memory_knows_is_drift() -> None:
     async with world() as w:
         await fill(w)
         stock_of(w, "JAM").bins["A"].add(Lot("L9")).on_hand = 4
-        assert await audit(w) == (2, 4)
+        assert await audit(w) == (2, 4 + 1)
 
 
 @pytest.mark.parametrize("rests", [False, True])
@@ -141,4 +144,20 @@ async def test_a_reservation_in_the_ledger_that_is_not_named_is_drift() -> None:
         await w.receive("TEA", 10)
         view_of(await w.reserve("TEA", 4))
         rewrite(w, "TEA", "stock_reserved", reservation=None)
-        assert await audit(w) == (1, 4 + 4)
+        assert await audit(w) == (1, 4 + 4 + 1)  # No entry has opened it, either.
+
+
+@pytest.mark.parametrize("lost", [{1}, {3}, {4, 3}])
+async def test_an_entry_without_a_row_is_drift_and_is_named(lost: set[int]) -> None:
+    """Also one that touches no stock, which no sum would miss."""
+    async with world() as w:
+        await fill(w)
+        number = number_of("TEA")
+        await until(lambda: w.hosts[0].courier.lag == 0)  # Else the broadcast would meet it.
+        w.ledgers[0].gone = {(number, seq) for seq in lost}
+        with structlog.testing.capture_logs() as logs:
+            assert await audit(w, mends=True) == (2, 1)
+        (told,) = [log for log in logs if log["event"] == "drift"]
+        assert (told["of"], told["partition"], told["seq"]) == ("entries", number, min(lost))
+        assert w.hosts[0].host.gauges.rebuilds == 0
+        assert number in w.hosts[0].host.owned

@@ -3,7 +3,8 @@
 import pytest
 
 from tests.component.actors.auditing import auditor_of, lot_of
-from tests.component.actors.harm import fill, replaced, rewrite, tables_of
+from tests.component.actors.harm import COLUMNS_OF_ENTRIES, Harm, fill, replaced, rewrite, tables_of
+from tests.component.actors.shown import everything, reserved
 from tests.component.actors.world import number_of, until, world
 
 pytestmark = pytest.mark.usefixtures("no_auditor_but_the_tests")
@@ -23,6 +24,38 @@ async def test_what_activation_does_not_see_the_auditor_has_rebuilt(monkeypatch:
         assert await w.stock("TEA") == (21, 5)
         await auditor_of(w, mends=True).round()
         assert (host.gauges.drift, host.gauges.rebuilds) == (0, 1)
+
+
+@pytest.mark.parametrize("harm", COLUMNS_OF_ENTRIES)
+@pytest.mark.parametrize("is_active", [False, True])
+async def test_the_auditor_sees_what_no_balance_shows(harm: Harm, is_active: bool) -> None:
+    async with world() as w:
+        await fill(w)
+        ids = await reserved(w)
+        before = await everything(w, ids)
+        if is_active:
+            await w.hosts[0].snapshotter.flush()
+        else:
+            await replaced(w)
+        harm(tables_of(w, "TEA"))
+        host = w.hosts[0].host
+        await auditor_of(w, mends=True).round()
+        assert host.gauges.drift > 0
+        await until(lambda: host.gauges.rebuilds == 1)
+        assert await everything(w, ids) == before
+        await auditor_of(w, mends=True).round()
+        assert (host.gauges.drift, host.gauges.rebuilds) == (0, 1)
+
+
+async def test_the_auditor_sees_a_wrong_date_in_memory() -> None:
+    async with world() as w:
+        await fill(w)
+        host = w.hosts[0].host
+        reservations = list(host.owned[number_of("TEA")].state.reservations.values())
+        reservations[0].expires_at_ms = w.now_ms + 1
+        lot_of(w, "TEA").expires_at_ms = w.now_ms + 1
+        await auditor_of(w).round()
+        assert host.gauges.drift == 2
 
 
 async def test_memory_that_drifts_again_is_rebuilt_once_a_minute_at_most() -> None:

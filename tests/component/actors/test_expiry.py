@@ -1,8 +1,10 @@
 """What is due expires: by the clock, when it is looked at, awake or at rest."""
 
+import pytest
+
 from engine.commands import AdjustStock
 from engine.dates import date_of_expiry
-from tests.component.actors.world import World, code_of, number_of, until, view_of, world
+from tests.component.actors.world import World, code_of, number_of, skus_in, until, view_of, world
 
 DAY_MS = 24 * 3600 * 1000
 
@@ -112,3 +114,21 @@ async def test_a_new_owner_with_a_clock_behind_goes_on_from_the_ledgers_time() -
         assert [entry.at_ms for entry in ledger] == sorted(entry.at_ms for entry in ledger)
         w.now_ms += 3_600_000 + 60_000
         await until(lambda: kinds(w, "TEA")[-2:] == ["reservation_expired"] * 2)
+
+
+async def test_what_is_due_by_the_partitions_time_has_expired_though_the_clock_was_set_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A release would be refused as too late; what is read must not say that there is time."""
+    monkeypatch.setattr("actors.clockwork._TICK_S", 3600.0)
+    sku, other = skus_in(number_of("TEA"))
+    async with world() as w:
+        await w.receive(sku, 10)
+        held = view_of(await w.reserve(sku, 4, ttl_s=60))
+        w.now_ms += 120_000
+        await w.receive(other, 1)
+        w.now_ms -= 119_000
+        assert view_of(await w.reservations.find(held["id"]))["state"] == "expired"
+        assert await w.stock(sku) == (10, 0)
+        late = await w.reservations.release(held["id"], quantity=None, sku=None, key=w.key())
+        assert code_of(late) == "reservation_resolved"

@@ -94,6 +94,17 @@ async def test_a_row_of_a_snapshot_that_differs_is_named_and_rebuilt(harm: Harm)
         assert await w.stock("TEA") == (21, 5)
 
 
+@pytest.mark.parametrize("changes", [{"expires_at_ms": 1_800_000_000_000}, {"reference": "other"}])
+async def test_where_nothing_else_tells_it_says_that_either_may_be_wrong(changes: dict[str, Any]) -> None:
+    async with world() as w:
+        await fill(w)
+        await w.hosts[0].snapshotter.flush()
+        rewrite(tables_of(w, "TEA"), "stock_reserved", **changes)
+        (found,) = (await look(w.database)).findings.kept
+        assert found.sort == Sort.SNAPSHOT
+        assert "or the ledger's entry was changed" in found.expected
+
+
 async def test_rows_of_the_partition_itself_are_looked_at() -> None:
     async with world() as w:
         await fill(w)

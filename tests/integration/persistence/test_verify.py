@@ -1,5 +1,7 @@
 """`binkeeper verify` on a real Postgres, which somebody has changed by SQL."""
 
+# ruff: noqa: S608 - statements are put together from what is written here
+
 import asyncio
 import json
 from typing import Any
@@ -15,6 +17,8 @@ from tests.conftest import PARTITIONS
 from tests.integration.persistence.filled import NUMBER, execute, fill
 
 DROP = "ALTER TABLE ledger DROP CONSTRAINT"
+DEEP = "repeat('[', 5000) || repeat(']', 5000)"
+"""Beyond what Python's own parser follows."""
 runner = CliRunner()
 
 
@@ -74,6 +78,14 @@ async def test_what_hosts_leave_is_clean(database: str) -> None:
         (["UPDATE stock_lot SET on_hand = on_hand + 1 WHERE sku = 'tea'"], "snapshot", 7),
         (["DELETE FROM reservation"], "snapshot", 6),
         (["UPDATE reservation_line SET picked = 2 WHERE line = 0"], "snapshot", 4),
+        (["UPDATE stock_lot SET expires_at_ms = 1 WHERE sku = 'tea'"], "snapshot", 7),
+        ([f"UPDATE ledger SET detail = {DEEP} WHERE seq = 7"], "entry", 7),
+        ([f"UPDATE ledger SET detail = {DEEP} WHERE seq = 1"], "entry", 1),
+        ([f"UPDATE ledger SET detail = {DEEP} WHERE seq = 4"], "entry", 4),
+        ([f"UPDATE reservation_line SET allocations = {DEEP}"], "snapshot", 4),
+        ([f"UPDATE reservation SET parts = {DEEP}"], "snapshot", 6),
+        ([f"UPDATE stock_lot SET holds = {DEEP} WHERE sku = 'tea'"], "snapshot", 7),
+        (["DELETE FROM courier_cursor", f"DELETE FROM partition WHERE number = {NUMBER}"], "partition", 9),
     ],
 )  # fmt: skip
 async def test_what_was_changed_is_named_with_its_partition_and_entry(
@@ -85,6 +97,88 @@ async def test_what_was_changed_is_named_with_its_partition_and_entry(
     assert code == 1
     assert (report["first"]["sort"], report["first"]["partition"]) == (sort, NUMBER)
     assert report["first"]["seq"] == seq, report["first"]
+
+
+LOT_ROW = (
+    "INSERT INTO stock_lot SELECT 99, site, 'new', location, lot, 1, 5, 0, 0, NULL, NULL, 1 FROM stock_lot"
+)
+LEDGER_ROW = (
+    "INSERT INTO ledger (partition, seq, at_ms, kind, span, quantity, on_hand, reserved, held, site, sku,"
+    " location, lot) VALUES (99, 1, 5, 'stock_received', 1, 5, 5, 0, 0, 'LDN', 'tea', 'A', '')"
+)
+KEYS_OFF = [
+    f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {table}_partition_fkey"
+    for table in ("ledger", "stock_lot", "reservation", "reservation_line", "courier_cursor")
+]
+
+
+@pytest.mark.parametrize(
+    "statements, partitions",
+    [
+        (["DELETE FROM partition"], list(range(PARTITIONS))),
+        (["DELETE FROM partition WHERE number = 0"], [0]),
+        ([LEDGER_ROW], [99]),
+        ([f"{LOT_ROW} LIMIT 1"], [99]),
+        (
+            ["UPDATE reservation SET partition = 99", "UPDATE reservation_line SET partition = 99"],
+            [NUMBER, 99],
+        ),
+        (["INSERT INTO partition (number) VALUES (99)"], [99]),
+        (["DELETE FROM setting WHERE name = 'partitions'"], [0]),
+        (["UPDATE setting SET value = 'many' WHERE name = 'partitions'"], [0]),
+    ],
+)
+async def test_a_database_that_lost_its_partitions_is_not_clean(
+    database: str, statements: list[str], partitions: list[int]
+) -> None:
+    await fill(database)
+    await execute(database, *KEYS_OFF, *statements)
+    for options in ((), ("--rebuild-snapshots",)):
+        code, report = await verify(*options)
+        assert (code, report["clean"]) == (1, False)
+        assert sorted({one["partition"] for one in report["kept"]}) == partitions
+        assert report["entries"] >= 9
+        named = {one["partition"] for one in report["kept"] if one["sort"] == "partition"}
+        assert named == set(partitions) - ({NUMBER} if len(partitions) == 2 else set())
+        assert report["snapshots_rebuilt"] in ([], [NUMBER])
+
+
+@pytest.mark.parametrize(
+    "statements, told",
+    [
+        (["UPDATE alembic_version SET version_num = '9999'"], "version ['9999']"),
+        (["DELETE FROM alembic_version"], "version []"),
+        (["DROP TABLE alembic_version"], "another program's"),
+        (["ALTER TABLE stock_lot DROP COLUMN age"], "another version's"),
+        (["DROP TABLE setting"], "another version's"),
+        (["ALTER TABLE courier_cursor ALTER COLUMN partition TYPE text"], "another version's"),
+    ],
+)
+async def test_a_database_of_another_version_cannot_be_checked(
+    database: str, statements: list[str], told: str
+) -> None:
+    await execute(database, *KEYS_OFF, *statements)
+    done = await run()
+    assert done.exit_code == 2
+    assert told in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+async def test_the_first_is_the_first_however_many_there_are(database: str) -> None:
+    await fill(database)
+    await execute(
+        database,
+        "DROP INDEX ledger_key_idx",
+        "INSERT INTO ledger (partition, seq, at_ms, kind, span, quantity, on_hand, reserved, held, key,"
+        f" fingerprint) SELECT {NUMBER}, 9 + n, at_ms, 'request_noted', 1, 0, 0, 0, 0,"
+        f" 'k' || lpad(((4000 - n) / 2)::text, 5, '0'), 1 FROM generate_series(1, 4000) AS n, ledger"
+        f" WHERE partition = {NUMBER} AND seq = 9",
+    )
+    code, report = await verify()
+    assert (code, report["counts"]) == (1, {"key": 1_000})
+    # Keys rise as places fall: the first in the order of the keys is the last place.
+    assert report["first"]["seq"] == min(one["seq"] for one in report["kept"]) == 11
+    assert [one["seq"] for one in report["kept"]] == list(range(11, 51, 2))
 
 
 async def test_snapshots_are_rebuilt_and_an_owner_starts_from_them(database: str) -> None:
@@ -128,7 +222,10 @@ async def test_a_database_without_a_ledger_cannot_be_checked(
     assert "the database has no ledger" in done.stderr
 
 
-@pytest.mark.parametrize("url", ["postgresql://127.0.0.1:1/nothing", "nonsense"])
+@pytest.mark.parametrize(
+    "url",
+    ["postgresql://127.0.0.1:1/nothing", "nonsense", "postgresql://[bad", "postgresql://localhost:port/x"],
+)
 async def test_a_database_that_does_not_answer_cannot_be_checked(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

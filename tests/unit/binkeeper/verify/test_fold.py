@@ -82,8 +82,9 @@ def test_an_entry_that_is_missing_is_named(index: int) -> None:
 
 
 def test_an_entry_that_comes_twice_is_named() -> None:
-    first = found_in([*GOOD[:5], GOOD[4], *GOOD[5:]])[0]
-    assert (first.sort, first.seq, first.found) == (Sort.SEQUENCE, 6, "entry 5")
+    found = found_in([*GOOD[:5], GOOD[4], *GOOD[5:]])
+    first = next(finding for finding in found if finding.sort == Sort.SEQUENCE)
+    assert (first.seq, first.found) == (6, "entry 5")
 
 
 CHANGED: list[tuple[str, int, dict[str, Any], Sort]] = [
@@ -113,8 +114,15 @@ CHANGED: list[tuple[str, int, dict[str, Any], Sort]] = [
     ("stock_unheld", 0, {"reason": "short"}, Sort.HOLD),
     ("stock_unheld", 0, {"reason": None}, Sort.HOLD),
     ("stock_held", 0, {"held": 4}, Sort.BALANCE),
+    ("stock_received", 4, {"expires_at_ms": None}, Sort.TIME),
+    ("stock_received", 4, {"expires_at_ms": 2**61}, Sort.TIME),
+    ("lot_expired", 0, {"reason": "damage"}, Sort.TIME),
     ("partition_claimed", 1, {"detail": '{"epoch": 1}'}, Sort.CLAIM),
     ("partition_claimed", 1, {"detail": None}, Sort.CLAIM),
+    ("partition_claimed", 1, {"detail": "[" * 5_000 + "]" * 5_000}, Sort.ENTRY),
+    ("stock_counted", 0, {"detail": "[" * 5_000 + "]" * 5_000}, Sort.ENTRY),
+    ("stock_counted", 0, {"detail": "5"}, Sort.ENTRY),
+    ("stock_reserved", 0, {"detail": "{"}, Sort.ENTRY),
     ("partition_claimed", 1, {"sku": "tea"}, Sort.ENTRY),
     ("reservation_extended", 0, {"reservation": 10_000}, Sort.RESERVATION),
     ("reservation_extended", 0, {"expires_at_ms": 2**61}, Sort.RESERVATION),
@@ -131,6 +139,17 @@ def test_an_entry_that_was_changed_is_named(kind: str, nth: int, changes: dict[s
     # What is wrong shows at the changed entry, or where those after it do not follow any more.
     assert min(finding.seq for finding in found) >= seq
     assert len(found) <= 12, found
+
+
+def test_a_lot_that_expires_before_its_date_is_named() -> None:
+    ledger = list(GOOD)
+    index = index_of(ledger, "stock_received", 4)
+    (expired,) = (entry for entry in ledger if entry.kind == "lot_expired")
+    ledger[index] = ledger[index]._replace(expires_at_ms=expired.at_ms + 1)
+    (found,) = found_in(ledger)
+    assert (found.sort, found.seq) == (Sort.TIME, expired.seq)
+    ledger[index] = ledger[index]._replace(expires_at_ms=expired.at_ms)
+    assert found_in(ledger) == []
 
 
 def test_a_changed_balance_is_named_with_what_was_expected_and_what_is_there() -> None:
@@ -163,7 +182,7 @@ def test_a_reservation_that_is_over_lets_no_more_units_go() -> None:
     assert any("the reservation is over" in finding.found for finding in found)
 
 
-def test_only_the_first_of_a_kind_are_kept_and_all_are_counted() -> None:
+def test_only_the_lowest_of_a_kind_are_kept_and_all_are_counted() -> None:
     findings = Findings(kept_max=3)
     tell = findings.teller(7)
     for seq in range(10, 0, -1):
@@ -172,7 +191,17 @@ def test_only_the_first_of_a_kind_are_kept_and_all_are_counted() -> None:
     assert (findings.total, len(findings.kept), findings.of_ledger) == (11, 4, 10)
     first = findings.first
     assert first is not None
-    assert (first.sort, first.seq) == (Sort.BALANCE, 8)
+    assert (first.sort, first.seq) == (Sort.BALANCE, 1)
+    assert [one.seq for one in findings.kept if one.sort == Sort.BALANCE] == [1, 2, 3]
+    findings.teller(3)(Sort.BALANCE, 50, "", 1, 2)
+    assert findings.first == findings.kept[0] == Finding(Sort.BALANCE, 3, 50, "", "1", "2")
+
+
+def test_what_is_very_long_is_cut() -> None:
+    findings = Findings()
+    findings.teller(0)(Sort.SNAPSHOT, 1, "", "x" * 1_000, "y" * 1_001)
+    assert findings.kept[0].expected == "x" * 1_000
+    assert findings.kept[0].found == "y" * 1_000 + "... (1001 characters)"
 
 
 NUMBERS = ("seq", "span", "quantity", "on_hand", "reserved", "held")
