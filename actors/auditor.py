@@ -19,11 +19,9 @@ from typing import TYPE_CHECKING
 import structlog
 
 from actors.drift import Drift
-from actors.origins import Origins, Wrong, durable, rows_of
+from actors.origins import durable, rows_of, written, wrong_origins
 from actors.seen import Seen
 from actors.sums import Balance, Place, Sum, Sums
-from engine.apply import UNFIT
-from engine.images import Rows
 from persistence.ports import SUMMED_MAX, Unavailable
 
 if TYPE_CHECKING:
@@ -170,14 +168,7 @@ class Auditor:
             missing = await self._host.ledger.missing(number, seq, next_seq)
             await self._stepped()
             if missing is not None and self._is_ours(owned):
-                self._drift.tell(
-                    "entries",
-                    f"entry {missing}",
-                    partition=number,
-                    seq=missing,
-                    found="none",
-                    expected="a row",
-                )
+                self._drift.of_missing(number, missing)
                 return
             seq = next_seq
 
@@ -223,8 +214,10 @@ class Auditor:
         rows: dict[StockKey, dict[Place, LotRow]] = {}
         for row in await host.snapshots.lots(keys):
             rows.setdefault((row.site, row.sku), {})[row.location, row.lot] = row
-        await self._compare_origins(owned, "memory", in_memory)
-        await self._compare_origins(owned, "snapshot", await self._written(owned, rows))
+        for of, found in (("memory", in_memory), ("snapshot", await written(host.snapshots, owned, rows))):
+            wrong = await wrong_origins(host.ledger, owned, found)
+            if self._is_ours(owned):
+                self._drift.of_origins(of, wrong)
         last = await self._moved_on(owned, sums, seen, seq)
         if not self._is_ours(owned):
             return False
@@ -234,28 +227,6 @@ class Auditor:
             compared += self._compare_stock(key, sums, stock_seen, stock_rows, last, snapshot_seq)
         host.gauges.audits += compared
         return compared == len(keys)
-
-    async def _written(self, owned: OwnedPartition, rows: dict[StockKey, dict[Place, LotRow]]) -> Rows:
-        """Return the rows of stocks' lots that were read, with those of the reservations open at them."""
-        number = owned.state.number
-        lots = [row for of_stock in rows.values() for row in of_stock.values() if row.partition == number]
-        asked = sorted({(number, (row.site, row.sku)) for row in lots if row.reserved})
-        found = await self._host.snapshots.load(asked) if asked else Rows([], [], [])
-        return found._replace(lots=lots)
-
-    async def _compare_origins(self, owned: OwnedPartition, of: str, rows: Rows) -> None:
-        """Compare what no balance shows. A place of it counts as one unit."""
-        origins = Origins(self._host.ledger, owned.state.number, owned.committed_seq)
-        try:
-            wrong = await origins.wrong(rows)
-        except UNFIT as fault:
-            wrong = [Wrong("a row", repr(fault), "what can be read")]
-        if not self._is_ours(owned):
-            return
-        for one in wrong:
-            self._drift.tell(
-                f"origins in {of}", str(one), place=one.place, found=one.found, expected=one.expected
-            )
 
     async def _moved_on(
         self, owned: OwnedPartition, sums: Sums, seen: dict[StockKey, Seen], seq: int

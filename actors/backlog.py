@@ -31,6 +31,15 @@ class Track:
         """The partition's."""
         return self.owned.state.number
 
+    def take(self, most: int) -> list[Entry]:
+        """Take the next entries after the cursor out of the buffer."""
+        entries: list[Entry] = []
+        while self.buffer and len(entries) < most:
+            entry = self.buffer.popleft()
+            if entry.seq > self.cursor:
+                entries.append(entry)
+        return entries
+
 
 class ChangedBins:
     """Bins whose state is still to be broadcast, the longest waiting first, each once."""

@@ -260,12 +260,9 @@ class Courier:
             if (entries[-1].seq if entries else track.cursor) >= track.committed_seq:
                 track.is_behind = False
             return entries
-        entries = []
-        while track.buffer and len(entries) < most:
-            entry = track.buffer.popleft()
-            self._buffered -= 1
-            if entry.seq > track.cursor:
-                entries.append(entry)
+        self._buffered -= len(track.buffer)
+        entries = track.take(most)
+        self._buffered += len(track.buffer)
         return entries
 
     # Bins

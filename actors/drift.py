@@ -1,7 +1,10 @@
 """What an audit found: places that are not as they should be, counted in units, and each told in the log."""
 
+from collections.abc import Iterable
+
 import structlog
 
+from actors.origins import Wrong
 from actors.sums import Balance, Place
 from engine.commands import StockKey
 
@@ -46,6 +49,15 @@ class Drift:
         first = f"{site}/{sku} at {location}"
         fields = {"site": site, "sku": sku, "location": location, "lot": lot}
         self.tell(what, first, units, **fields, found=found, expected=expected)
+
+    def of_origins(self, of: str, wrong: Iterable[Wrong]) -> None:
+        """Count what no balance shows, and log it: each place as one unit."""
+        for one in wrong:
+            self.tell(f"origins in {of}", str(one), place=one.place, found=one.found, expected=one.expected)
+
+    def of_missing(self, partition: int, seq: int) -> None:
+        """Count an entry of a partition that has no row, and log it."""
+        self.tell("entries", f"entry {seq}", partition=partition, seq=seq, found="none", expected="a row")
 
     def tell(self, what: str, first: str, units: int = 1, **fields: object) -> None:
         """Count something that differs, and log it. `first` names it if it is the partition's first."""

@@ -7,17 +7,19 @@ go on into the ledger, as an entry that says that something has expired.
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from engine.apply import FILLS, apply_filtered
+from engine.apply import FILLS, UNFIT, apply_filtered
 from engine.entries import Entry, Kind
 from engine.images import LotRow, ReservationRow, Rows, capture, reservation_row
 from engine.state import Partition
 
 if TYPE_CHECKING:
+    from actors.owned import OwnedPartition
+    from actors.sums import Place
     from engine.commands import StockKey
-    from persistence.ports import Ledger
+    from persistence.ports import Ledger, Snapshots
 
 _PAGE = 500
 """Entries that are applied in one go."""
@@ -53,6 +55,28 @@ def durable(rows: Rows, until_seq: int) -> Rows:
     """Return those rows that the ledger up to an entry can tell of, of a partition that others change."""
     lots = [row for row in rows.lots if min(row.seq, row.age) <= until_seq]
     return Rows(lots, [row for row in rows.reservations if row.seq <= until_seq], [])
+
+
+async def written(
+    snapshots: Snapshots, owned: OwnedPartition, lots: Mapping[StockKey, Mapping[Place, LotRow]]
+) -> Rows:
+    """Return rows of stocks' lots, those of the partition, with the reservations open at them.
+
+    Raises Unavailable.
+    """
+    number = owned.state.number
+    ours = [row for of_stock in lots.values() for row in of_stock.values() if row.partition == number]
+    asked = sorted({(number, (row.site, row.sku)) for row in ours if row.reserved})
+    found = await snapshots.load(asked) if asked else Rows([], [], [])
+    return found._replace(lots=ours)
+
+
+async def wrong_origins(ledger: Ledger, owned: OwnedPartition, rows: Rows) -> list[Wrong]:
+    """Return what of rows is not as the ledger has it. Raises Unavailable."""
+    try:
+        return await Origins(ledger, owned.state.number, owned.committed_seq).wrong(rows)
+    except UNFIT as fault:
+        return [Wrong("a row", repr(fault), "what can be read")]
 
 
 class Origins:
