@@ -126,8 +126,10 @@ def _under_new_keys(self: LaneGateway, lane: Any) -> None:  # noqa: ANN401
     _lose(self, lane)
 
 
-def _past_the_deadline(partition: Any, command: ReserveTogether, draft: Any) -> Any:  # noqa: ANN401
-    return _together(partition, command._replace(deadline_ms=2**62), draft)
+def _after_it_was_closed(partition: Any, command: ReserveTogether, draft: Any) -> Any:  # noqa: ANN401
+    if command.opened_seq:
+        command = command._replace(opened_seq=2**62)
+    return _together(partition, command, draft)
 
 
 async def _empty(*_: object) -> Rows:
@@ -238,7 +240,7 @@ MUTANTS = (
     Mutant("old states are broadcast again", (Courier, "_publish", _publish_again)),
     Mutant("one unit more is received than asked", (decide.DECIDERS, ReceiveStock, _receive_more)),
     Mutant(
-        "an attempt is decided after its deadline", (decide.DECIDERS, ReserveTogether, _past_the_deadline)
+        "an attempt is decided after it was closed", (decide.DECIDERS, ReserveTogether, _after_it_was_closed)
     ),
 )
 """Each is found by `make simulate-mutants`."""

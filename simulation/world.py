@@ -119,9 +119,7 @@ class World:
     async def _serve_gateway(self, process: Process, place: int) -> None:
         await asyncio.sleep(self.random.uniform(*_START_S))
         lanes = LaneGateway(directory(self.storage), TOKEN, self.partitions, timeout_s=5.0)
-        reservations = SpanningReservations(
-            lanes, self.clock(process.name), tentative_ttl_s=0.4, random_bytes=self.random.randbytes
-        )
+        reservations = SpanningReservations(lanes, tentative_ttl_s=0.4, random_bytes=self.random.randbytes)
         self.gateways[place] = SimulatedGateway(process, lanes, reservations)
 
     # Calls
