@@ -25,7 +25,7 @@ Ask = Callable[[SimulatedGateway], Awaitable[Any]]
 
 _PAUSE_S = (0.01, 0.3)
 _READS = frozenset({"read_stock", "read_bin", "read_reservation"})
-_L1_EXPIRES_AT_MS = EPOCH_MS + 20_000
+_L1_EXPIRES_AT_MS = EPOCH_MS + 8_000
 
 
 @dataclass(slots=True)
@@ -45,6 +45,10 @@ class Call:
     """(home partition, number) of the reservation that it is about."""
     seqs: list[int] = field(default_factory=list)
     floor: dict[tuple[str, str, str], int] = field(default_factory=dict)
+    sku: str | None = None
+    """The SKU that a pick or release names."""
+    lasted_s: float = 0.0
+    """How long it was under way until it was answered, by virtual time."""
 
 
 @dataclass(slots=True)
@@ -69,15 +73,14 @@ class Client:
         self._referee = referee
         self._random = random
         self._known: list[Known] = []
-        self._reservations: list[tuple[str, int]] = []
-        """(public id, partition) of those that were acknowledged."""
-        self._patience = 400
+        self._reservations: list[tuple[str, int, list[str]]] = []
+        """(public id, partition, SKUs) of those that were acknowledged."""
 
-    async def perform(self, place: int, operation: Operation) -> None:
-        """Carry out one operation to its end; `place` in the plan makes its key."""
+    async def perform(self, place: int, operation: Operation) -> object:
+        """Carry out one operation to its end; `place` in the plan makes its key. Returns its outcome."""
         made = self._make(place, operation)
         if made is None:
-            return
+            return None
         call, ask = made
         self.waits_for = f"{call.key} {operation.kind}"
         self.waits_since_s = self._world.loop.time()
@@ -90,22 +93,31 @@ class Client:
         if call.is_command and not call.is_reuse:
             self._known.append(Known(call, ask, outcome))
         if isinstance(outcome, Answered) and operation.kind.startswith("reserve"):
-            self._reservations.append((outcome.view["id"], call.partition))
+            skus = sorted({line["sku"] for line in outcome.view["lines"] if line["quantity"]})
+            self._reservations.append((outcome.view["id"], call.partition, skus))
+        return outcome
 
     async def _until_known(self, call: Call, ask: Ask) -> object:
-        """Send a request until it is answered or refused; some give up when told that nothing happened."""
+        """Send a request until it is answered or refused; some give up when told that nothing happened.
+
+        Nobody gives up otherwise: whoever watches the run blames what is not answered.
+        """
         random, referee = self._random, self._referee
         is_sent_before = call.operation.twice or call.is_repeat
-        for _ in range(self._patience):
+        while True:
+            sent_s = self._world.loop.time()
             call.seqs = referee.seqs()
             call.floor = {place: seq for sku in call.skus for place, seq in referee.floor(sku).items()}
             mine = Call(*(getattr(call, name) for name in Call.__slots__))
             try:
                 # The last gateway has little to do: what it knows of who owns what is often old.
-                place = int(random.random() ** 3 * len(self._world.gateways))
+                place = call.operation.gateway
+                if place is None:
+                    place = int(random.random() ** 3 * len(self._world.gateways))
                 outcome = await self._world.call(place, ask)
             except (Fault, GatewayDied) as fault:
                 outcome = fault
+            mine.lasted_s = self._world.loop.time() - sent_s
             referee.judge(mine, outcome)
             if isinstance(outcome, Answered | Refused):
                 return outcome
@@ -117,7 +129,6 @@ class Client:
             else:
                 is_sent_before = True
             await asyncio.sleep(random.uniform(*_PAUSE_S))
-        return None
 
     # Making requests
 
@@ -156,8 +167,10 @@ class Client:
             return None
         operation, key = call.operation, call.key
         back = min(operation.back, len(self._reservations) - 1)
-        public_id, call.partition = self._reservations[-1 - back]
+        public_id, call.partition, skus = self._reservations[-1 - back]
         call.subject = address_of(public_id)
+        call.sku = sku = skus[operation.quantity % len(skus)] if operation.names_sku and skus else None
+        call.location = location = call.location if operation.is_elsewhere else None
         quantity = operation.quantity if operation.flag else None
         if operation.kind == "read_reservation":
             return call, lambda gateway: gateway.reservations.find(public_id)
@@ -166,11 +179,11 @@ class Client:
             return call, lambda gateway: gateway.reservations.extend(public_id, ttl_s=ttl_s, key=key)
         if operation.kind == "release":
             return call, lambda gateway: gateway.reservations.release(
-                public_id, quantity=quantity, sku=None, key=key
+                public_id, quantity=quantity, sku=sku, key=key
             )
-        reason = "not there" if operation.twice else None
+        reason = "not there" if operation.is_short else None
         return call, lambda gateway: gateway.reservations.pick(
-            public_id, quantity=quantity, sku=None, location=None, lot=None, short_reason=reason, key=key
+            public_id, quantity=quantity, sku=sku, location=location, lot=None, short_reason=reason, key=key
         )
 
     def _again(self, operation: Operation) -> tuple[Call, Ask] | None:
@@ -183,7 +196,7 @@ class Client:
         one = known[-1 - min(operation.back, len(known) - 1)]
         before = one.call
         call = Call(before.operation, before.key, before.partition, before.skus, before.location, True, True)  # noqa: FBT003
-        call.subject = before.subject
+        call.subject, call.sku = before.subject, before.sku
         if operation.kind == "repeat":
             return call, one.ask
         call.is_reuse = True

@@ -135,15 +135,18 @@ def _wrong_change(
     for entry in entries:
         units[entry.kind] += entry.quantity
     wanted = {"pick": "stock_picked", "release": "stock_released"}[operation.kind]
-    is_short = operation.kind == "pick" and operation.twice
-    if units.keys() - {wanted} - ({"stock_shorted"} if is_short else set()):
+    is_short = operation.is_short
+    extra = {"stock_shorted"} if is_short else set()
+    if call.location is not None:
+        extra |= {"reservation_moved_out", "reservation_moved_in"}
+    if units.keys() - {wanted} - extra:
         return f"the entries are {dict(units)}"
     if operation.flag:
         wrong = _unequal(units[wanted], operation.quantity)
         if wrong is not None:
             return wrong
     left = models[partition].promise_at(number, entries[-1].seq)[-1]
-    if left and (is_short or not operation.flag):
+    if left and call.sku is call.location is None and (is_short or not operation.flag):
         return f"{left} stay open, all were to leave"
     return None
 

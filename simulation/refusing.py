@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 _UNKNOWN = frozenset({"stock_not_found", "bin_not_found"})
 _LOTS = frozenset({"lot_required", "lot_not_found", "lot_expired", "lot_expiry_differs"})
 _CHANGE = frozenset({"reservation_resolved", "reservation_pending"})
+_SLOW_S = 1.5
+"""Six attempts of which each lost its time take longer; six that were refused at once do not."""
 _CODES: dict[str, frozenset[str]] = {
     "read_stock": frozenset({"stock_not_found"}),
     "read_bin": _UNKNOWN,
@@ -22,7 +24,7 @@ _CODES: dict[str, frozenset[str]] = {
     "receive": frozenset({"lot_expiry_differs"}),
     "reserve": frozenset({"insufficient_stock"}),
     "reserve_several": frozenset({"insufficient_stock", "attempt_abandoned"}),
-    "pick": _CHANGE | {"sku_required", "exceeds_reserved"},
+    "pick": _CHANGE | {"sku_required", "exceeds_reserved", "insufficient_stock"},
     "release": _CHANGE | {"sku_required", "exceeds_reserved"},
     "extend": _CHANGE | {"reservation_hard"},
     "pick_stock": _UNKNOWN | {"insufficient_stock"},
@@ -40,6 +42,8 @@ def wrong_refusal(call: Call, code: str, models: Sequence[LedgerModel], latest_m
     kind = call.operation.kind
     if code not in _CODES[kind]:
         return "that is no reason to refuse it"
+    if code == "attempt_abandoned":
+        return None if call.lasted_s > _SLOW_S else f"it took {call.lasted_s:.1f} s only"
     if code in _LOTS and call.operation.skus[0] != 0:
         return "its SKU has no lots"
     if code in _UNKNOWN:
@@ -92,6 +96,8 @@ def _wrong_of_reservation(call: Call, code: str, models: Sequence[LedgerModel], 
     shares += [models[share[0]].promises[share[1]] for share in promise.detail.get("parts", ())]
     if code == "reservation_hard":
         return None if promise.expires_at_ms is None else f"it expires at {promise.expires_at_ms}"
+    if code == "insufficient_stock":
+        return None if call.location is not None else "it takes what it has reserved"
     if code == "reservation_pending":
         return None if len(shares) > 1 else "it does not span partitions"
     if code == "sku_required":
@@ -101,8 +107,9 @@ def _wrong_of_reservation(call: Call, code: str, models: Sequence[LedgerModel], 
     if code == "reservation_resolved":
         is_due = promise.expires_at_ms is not None and promise.expires_at_ms <= latest_ms
         is_spent = all(any(not state[-1] for _, state in share.states) for share in shares)
+        is_spent |= call.sku is not None and len(promise.skus) + len(shares) > 2  # That SKU's units are.
         return None if is_due or is_spent else f"{sum(share.open_units for share in shares)} units are open"
-    if len(shares) == 1:  # Exceeds what is reserved.
+    if len(shares) == 1 and call.sku is call.location is None:  # Exceeds what is reserved.
         states = models[partition].promise_states(number, call.seqs[partition], models[partition].seq)
         least = min(state[-1] for state in states)
         if least >= call.operation.quantity or not call.operation.flag:
