@@ -59,7 +59,7 @@ def main() -> int:
     report = summary(results, time.perf_counter() - began_s)
     failed = [result for result in results if result.violation is not None]
     if failed and options.shrink:
-        report["shortest"] = {**_shortest(failed[0]), "again": _again(failed[0].plan.seed, options)}
+        report["shortest"] = {**_shortest(failed[0]), "again": again(failed[0].plan.seed, options)}
     if options.as_json:
         print(json.dumps(report))
     else:
@@ -92,7 +92,7 @@ def _shortest(failed: Result) -> dict[str, object]:
     }
 
 
-def _again(seed: int, options: Options) -> str:
+def again(seed: int, options: Options) -> str:
     """Return the command that plays a history again, whatever it was played with."""
     command = f"binkeeper simulate --runs 1 --seed {seed} --operations {options.operations}"
     command += " --calm" if options.calm else ""

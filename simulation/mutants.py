@@ -7,7 +7,6 @@ is a patch of the running code, for the time of a run.
 import asyncio
 import inspect
 import textwrap
-from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 from unittest.mock import patch
@@ -38,11 +37,12 @@ from engine.commands import (
     ReserveTogether,
 )
 from engine.draft import Draft
-from engine.entries import Entry, Kind
+from engine.entries import Kind
 from engine.images import Rows
 from engine.refusals import Refusal, refused
 from engine.straight import reserve_straight
 from persistence.memory import MemoryDatabase, MemorySnapshots, database
+from simulation.storage import Flight, RemoteLedger
 from simulation.world import EPOCH_MS
 
 
@@ -168,18 +168,21 @@ async def _empty(*_: object) -> Loaded:
     return Loaded(Rows([], [], []), {})
 
 
-def _without_claim_check(self: MemoryDatabase, entries: Sequence[Entry]) -> None:
-    """Append whatever comes after whatever is there."""
-    moved = []
+def _without_claim_check(self: RemoteLedger, flight: Flight, *rest: Any) -> None:  # noqa: ANN401
+    """Let a batch follow whatever is there, whoever has written that."""
     heads: dict[int, int] = {}
-    for entry in entries:
-        seq = heads.get(entry.partition, len(self.partitions[entry.partition].ledger)) + 1
-        heads[entry.partition] = seq
-        moved.append(entry._replace(seq=seq))
-    _append(self, moved)
+    moved = []
+    for entry in flight.entries:
+        before = heads.get(entry.partition)
+        if before is None:
+            before = max(entry.seq - 1, len(self._storage.database.partitions[entry.partition].ledger))
+        heads[entry.partition] = before + 1
+        moved.append(entry._replace(seq=before + 1))
+    flight.entries = tuple(moved)
+    _arrive(self, flight, *rest)
 
 
-_append = MemoryDatabase.commit
+_arrive = RemoteLedger._commit
 _submit = LaneGateway.submit
 _query = LaneGateway.query
 
@@ -257,10 +260,14 @@ def _promise_held(*args: Any) -> Any:  # noqa: ANN401
     for lot in lots:
         lot.held = 0
     try:
-        return reserve_straight(*args)
+        entry = reserve_straight(*args)
     finally:
         for lot, units in zip(lots, held, strict=True):
             lot.held = units
+    if entry is None:
+        return None
+    lot = stock.bins[entry.location].lot(entry.lot)
+    return entry._replace(held=lot.held)
 
 
 def _not_found_at_times(self: Host, owned: Any, request: Request) -> None:  # noqa: ANN401
@@ -313,7 +320,7 @@ MUTANTS = (
     Mutant("answers leave before the commit", "P1", (Committer, "_commit", _answer_first)),
     Mutant("reads leave before the commit", "P5", (Host, "handle", _read_at_once)),
     Mutant("a deposed owner's reads are not checked", "P5", (ReadGate, "_lost", _nobody)),
-    Mutant("a commit does not check the claim", "P4", (MemoryDatabase, "commit", _without_claim_check)),
+    Mutant("a commit does not check the claim", "P4", (RemoteLedger, "_commit", _without_claim_check)),
     Mutant("keys are not recovered", "P3", (KeyWindow, "recall", _forget), (KeyWindow, "is_whole", _WHOLE)),
     Mutant("an unknown commit is taken for done", "P1", (Committer, "_find_out", _is_there)),
     Mutant("what a broken lane had gets new keys", "P3 P6", (LaneGateway, "_lost", _under_new_keys)),

@@ -80,7 +80,7 @@ class Plan:
         )
 
 
-_KINDS = {
+KINDS = {
     "receive": 14,
     "reserve": 24,
     "reserve_several": 8,
@@ -106,7 +106,7 @@ FAULTS = {
     "kill_starting": 2,
     "kill_gateway": 3,
     "kill_supervisor": 1,
-    "pause_host": 4,
+    "pause_host": 6,
     "pause_gateway": 2,
     "pause_supervisor": 1,
     "hold_network": 3,
@@ -121,7 +121,7 @@ FAULTS = {
     "cut_off_host": 3,
     "clock_steps": 2,
     "gateway_clock_steps": 2,
-    "depose_host": 4,
+    "depose_host": 8,
     "hand_over": 3,
     "give_up": 1,
 }
@@ -136,7 +136,7 @@ def plan(seed: int, operations: int = 1_000, *, faults: bool = True, calm_after:
         Operation(sku % clients, "receive", (sku,), random.randint(5, 40), random.randrange(3))
         for sku in range(skus)
     ]
-    count = random.randint(3, 12) if faults else 0
+    count = random.randint(4, 16) if faults else 0
     troubles = sorted(_fault(random, min(operations, calm_after or operations)) for _ in range(count))
     return Plan(seed, (*stocked, *drawn[skus:]), tuple(troubles), clients, 8, skus, calm_after=calm_after)
 
@@ -182,7 +182,7 @@ _LAST_ROUND: tuple[tuple[str, dict[str, Any]], ...] = (
 
 
 def _operation(random: Random, client: int, skus: int) -> Operation:
-    kind = random.choices(list(_KINDS), list(_KINDS.values()))[0]
+    kind = random.choices(list(KINDS), list(KINDS.values()))[0]
     many = random.randint(2, 4) if kind == "reserve_several" else 1
     chosen = tuple(random.sample(range(skus), many))
     is_named = random.random() < (0.3 if kind.startswith("reserve") else 1.0)
