@@ -123,7 +123,8 @@ class Client:
                 return outcome
             if isinstance(outcome, Unavailable) and not is_sent_before and call.is_command:
                 referee.nothing_happened(mine)
-                if random.random() < 0.2 and not isinstance(outcome, Overloaded):
+                may_give_up = call.operation.gateway is None and not isinstance(outcome, Overloaded)
+                if may_give_up and random.random() < 0.2:
                     referee.given_up(mine)
                     return outcome
             else:
