@@ -92,7 +92,7 @@ class Activator:
                     return True
             elif owned.unchecked and (command.site, command.sku) in owned.unchecked:
                 pass
-            elif stock.due_ms == NEVER_MS or stock.due_ms > self._host.clock():
+            elif stock.due_ms == NEVER_MS or stock.due_ms > max(self._host.clock(), owned.state.at_ms):
                 return True
         needs = Needs()
         self._collect(owned, request, needs)
@@ -136,7 +136,8 @@ class Activator:
         """Add stocks that rest or were not checked; at those that are active, expire what is due."""
         stocks, unchecked = owned.state.stocks, owned.unchecked
         resting = [] if owned.complete else [key for key in keys if key not in stocks or key in unchecked]
-        now_ms = self._host.clock()
+        # Commands are decided at the partition's time, which an earlier owner's clock may have set ahead.
+        now_ms = max(self._host.clock(), owned.state.at_ms)
         for key in keys:
             stock = stocks.get(key)
             if stock is not None and stock.due_ms <= now_ms and key not in unchecked:

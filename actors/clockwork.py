@@ -55,9 +55,10 @@ class Clockwork:
         due: list[Request] = []
         for owned in self._host.owned.values():
             if owned.is_ready:
+                owned_ms = max(now_ms, owned.state.at_ms)
                 due += [
                     Request(None, 0, owned.state.number, "expire", ExpireStock(*key))
-                    for key in _due_keys(owned, now_ms, _DUE_PER_TICK - len(due))
+                    for key in _due_keys(owned, owned_ms, _DUE_PER_TICK - len(due))
                 ]
         if due:
             self._host.receive(due, is_internal=True)

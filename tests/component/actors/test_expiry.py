@@ -112,3 +112,18 @@ async def test_a_new_owner_with_a_clock_behind_goes_on_from_the_ledgers_time() -
         assert [entry.at_ms for entry in ledger] == sorted(entry.at_ms for entry in ledger)
         w.now_ms += 3_600_000 + 60_000
         await until(lambda: kinds(w, "TEA")[-2:] == ["reservation_expired"] * 2)
+
+
+async def test_what_is_due_by_a_time_that_an_earlier_clock_set_ahead_is_recorded_before_it_is_refused() -> None:
+    async with world() as w:
+        await w.receive("TEA", 10)
+        held = view_of(await w.reserve("TEA", 4, ttl_s=60))
+        w.now_ms += 3_600_000
+        await w.receive("COFFEE", 1)
+        owned = w.hosts[0].host.owned[number_of("TEA")]
+        owned.state.at_ms = w.now_ms  # As when another SKU of this partition was changed meanwhile.
+        w.now_ms -= 3_600_000
+        outcome = await w.reservations.release(held["id"], quantity=None, sku=None, key="release")
+        assert code_of(outcome) == "reservation_resolved"
+        assert kinds(w, "TEA")[-1] == "reservation_expired"
+        assert await w.stock("TEA") == (10, 0)
