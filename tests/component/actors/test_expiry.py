@@ -114,7 +114,7 @@ async def test_a_new_owner_with_a_clock_behind_goes_on_from_the_ledgers_time() -
         await until(lambda: kinds(w, "TEA")[-2:] == ["reservation_expired"] * 2)
 
 
-async def test_what_is_due_by_a_time_that_an_earlier_clock_set_ahead_is_recorded_before_it_is_refused() -> None:
+async def test_what_is_due_by_a_time_that_a_clock_set_ahead_is_recorded_before_it_is_refused() -> None:
     async with world() as w:
         await w.receive("TEA", 10)
         held = view_of(await w.reserve("TEA", 4, ttl_s=60))
