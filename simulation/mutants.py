@@ -30,6 +30,7 @@ from engine.images import Rows
 from engine.refusals import Refusal, refused
 from engine.straight import reserve_straight
 from persistence.memory import MemorySnapshots
+from simulation.misdeeds import SEEDED
 
 
 class Mutant:
@@ -240,5 +241,6 @@ MUTANTS = (
     Mutant(
         "an attempt is decided after its deadline", (decide.DECIDERS, ReserveTogether, _past_the_deadline)
     ),
+    *(Mutant(name, *changes) for name, _, *changes in SEEDED),
 )
 """Each is found by `make simulate-mutants`."""
