@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from engine.entries import Entry
+from simulation.causes import Group
 from simulation.clients import Call
 from simulation.loop import SimulatedLoop
 from simulation.mutants import MUTANTS
@@ -94,7 +95,7 @@ def test_what_nothing_came_of_must_not_come_later() -> None:
     referee.given_up(call)
     assert referee.violation is None
     row = [None] * len(Entry._fields)
-    world.storage.database.keys["key"] = Entry(*row)._replace(kind="stock_received")
+    referee.causes.made["key"] = Group(0, Entry(*row)._replace(kind="stock_received"), 1)
     referee.judge_end()
     assert "told that nothing happened, but it did" in str(referee.violation)
 
