@@ -3,6 +3,7 @@
 It is a process of its own because a run is the same only if strings hash the same: see `binkeeper.cli`.
 """
 
+import gc
 import json
 import secrets
 import sys
@@ -43,6 +44,7 @@ def main() -> int:
     """Return 0 when every history was clean, or every bug found; 1 otherwise."""
     options = Options(**json.loads(sys.argv[1]))
     warnings.simplefilter("ignore")  # What was under way when a run ended is never awaited.
+    gc.freeze()  # Modules stay: not looking at them after each run saves a twentieth of the time.
     if options.mutants:
         return _mutants(options)
     began_s = time.perf_counter()

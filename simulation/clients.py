@@ -13,8 +13,8 @@ from actors.queries import ReadBin, ReadStock
 from engine import commands as c
 from engine.partitioning import partition_of
 from engine.refusals import Refused
-from simulation.model import address_of
 from simulation.plan import LOCATIONS, LOTS, SITE, Operation
+from simulation.shown import address_of
 from simulation.world import EPOCH_MS, GatewayDied, SimulatedGateway, World
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Call:
     subject: tuple[int, int] | None = None
     """(home partition, number) of the reservation that it is about."""
     seqs: list[int] = field(default_factory=list)
-    floor: dict[tuple[str, str, str], int] = field(default_factory=dict)
+    """How far each partition's ledger was when it was sent."""
     sku: str | None = None
     """The SKU that a pick or release names."""
     lasted_s: float = 0.0
@@ -106,8 +106,7 @@ class Client:
         is_sent_before = call.operation.twice or call.is_repeat
         while True:
             sent_s = self._world.loop.time()
-            call.seqs = referee.seqs()
-            call.floor = {place: seq for sku in call.skus for place, seq in referee.floor(sku).items()}
+            referee.sent(call)
             mine = Call(*(getattr(call, name) for name in Call.__slots__))
             try:
                 # The last gateway has little to do: what it knows of who owns what is often old.
@@ -166,32 +165,34 @@ class Client:
     def _about_reservation(self, call: Call) -> tuple[Call, Ask] | None:
         if not self._reservations:
             return None
-        operation, key = call.operation, call.key
+        operation = call.operation
         back = min(operation.back, len(self._reservations) - 1)
         public_id, call.partition, skus = self._reservations[-1 - back]
         call.subject = address_of(public_id)
-        call.sku = sku = skus[operation.quantity % len(skus)] if operation.names_sku and skus else None
-        call.location = location = call.location if operation.is_elsewhere else None
+        call.sku = skus[operation.quantity % len(skus)] if operation.names_sku and skus else None
+        call.location = call.location if operation.is_elsewhere else None
+        return call, self._asking_about(call, public_id)
+
+    def _asking_about(self, call: Call, public_id: str) -> Ask:
+        operation, key, sku, location = call.operation, call.key, call.sku, call.location
         quantity = operation.quantity if operation.flag else None
         if operation.kind == "read_reservation":
-            return call, lambda gateway: gateway.reservations.find(public_id)
+            return lambda gateway: gateway.reservations.find(public_id)
         if operation.kind == "extend":
             ttl_s = operation.ttl_s or 1
-            return call, lambda gateway: gateway.reservations.extend(public_id, ttl_s=ttl_s, key=key)
+            return lambda gateway: gateway.reservations.extend(public_id, ttl_s=ttl_s, key=key)
         if operation.kind == "release":
-            return call, lambda gateway: gateway.reservations.release(
+            return lambda gateway: gateway.reservations.release(
                 public_id, quantity=quantity, sku=sku, key=key
             )
         reason = "not there" if operation.is_short else None
-        return call, lambda gateway: gateway.reservations.pick(
+        return lambda gateway: gateway.reservations.pick(
             public_id, quantity=quantity, sku=sku, location=location, lot=None, short_reason=reason, key=key
         )
 
     def _again(self, operation: Operation) -> tuple[Call, Ask] | None:
         """Repeat a key, with the same body or another."""
         known = [one for one in self._known if isinstance(one.outcome, Answered)]
-        if operation.kind == "reuse":
-            known = [one for one in known if one.call.operation.kind == "receive"]
         if not known:
             return None
         one = known[-1 - min(operation.back, len(known) - 1)]
@@ -201,9 +202,14 @@ class Client:
         if operation.kind == "repeat":
             return call, one.ask
         call.is_reuse = True
-        other = before.operation._replace(quantity=before.operation.quantity + 1)
-        command = _command(other, before.skus[0], before.location or LOCATIONS[0])
-        return call, lambda gateway: gateway.lanes.submit(before.partition, command, before.key)
+        ttl_s = (before.operation.ttl_s or 0) + 1
+        call.operation = before.operation._replace(
+            quantity=before.operation.quantity + 7, ttl_s=ttl_s, flag=True
+        )
+        if before.subject is not None:
+            assert isinstance(one.outcome, Answered)
+            return call, self._asking_about(call, one.outcome.view["id"])
+        return call, self._asking(call)
 
 
 def _command(operation: Operation, sku: str, location: str) -> c.Command:

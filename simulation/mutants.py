@@ -42,6 +42,7 @@ from engine.images import Rows
 from engine.refusals import Refusal, refused
 from engine.straight import reserve_straight
 from persistence.memory import MemoryDatabase, MemorySnapshots, database
+from simulation.misdeeds import SEEDED
 from simulation.storage import Flight, RemoteLedger
 from simulation.world import EPOCH_MS
 
@@ -357,5 +358,6 @@ MUTANTS = (
     ),
     Mutant("no move is ever carried out", "liveness", (LaneGateway, "submit", _no_moves)),
     Mutant("a gateway forgets whom it asked", "liveness", (LaneGateway, "query", _no_answer)),
+    *(Mutant(name, breaks, *changes) for name, breaks, *changes in SEEDED),
 )
 """Each is found by `make simulate-mutants`: by the referee, and not by an assertion of the product."""

@@ -11,6 +11,7 @@ import pytest
 
 from engine.entries import Entry
 from simulation.__main__ import Options, again
+from simulation.causes import Group
 from simulation.clients import Call
 from simulation.coverage import counted, never_happened
 from simulation.loop import SimulatedLoop
@@ -169,7 +170,7 @@ def test_what_nothing_came_of_must_not_come_later() -> None:
     referee.given_up(call)
     assert referee.violation is None
     row = [None] * len(Entry._fields)
-    world.storage.database.keys["key"] = Entry(*row)._replace(kind="stock_received")
+    referee.causes.made["key"] = Group(0, Entry(*row)._replace(kind="stock_received"), 1)
     referee.judge_end()
     assert "told that nothing happened, but it did" in str(referee.violation)
 
