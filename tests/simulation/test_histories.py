@@ -87,8 +87,10 @@ def test_each_fault_that_is_claimed_does_harm_and_each_kind_of_entry_is_made() -
         result = run(replace(plan(seed, 600), faults=troubles))
         assert result.violation is None
         results.append(result)
-    missing = never_happened(counted(results))
-    assert set(missing) <= {"host killed before it served", "commit late"}, missing
+    counts = counted(results)
+    assert all(counts["faults_by_kind"].values())
+    assert all(counts["entries_by_kind"].values())
+    assert sum(map(bool, counts["effects"].values())) >= 12
 
 
 def test_what_never_happened_is_told() -> None:
