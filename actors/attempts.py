@@ -3,6 +3,9 @@
 Lines are held tentatively in all partitions but one, the home partition; its entry then decides for all; the
 shares are confirmed after it. The caller is answered when the decision is durable: a crash before it leaves
 nothing (each owner asks the home partition when the deadline is over), one after it leaves everything.
+
+An attempt opens with a question to the home partition, whose sequence number then tells which of a decision
+and a settlement came first. No clock of the coordinator's or of another machine has a say in that.
 """
 
 import asyncio
@@ -58,7 +61,7 @@ class _Attempt:
     """One try: which shares hold, and which lines found nothing."""
 
     name: str
-    deadline_ms: int
+    opened_seq: int
     held: dict[int, Answered] = field(default_factory=dict)
     """What each share answered, by its partition."""
     missing: Lines = ()
@@ -71,26 +74,24 @@ class Attempts:
         self,
         gateway: Gateway,
         shares: Shares,
-        clock: Callable[[], int],
         tentative_ttl_ms: int,
         random_bytes: Callable[[int], bytes],
         sleep: Callable[[float], Awaitable[None]],
     ) -> None:
         self._gateway = gateway
         self._shares = shares
-        self._clock = clock
         self._tentative_ttl_ms = tentative_ttl_ms
         self._random_bytes = random_bytes
         self._sleep = sleep
 
     async def reserve(self, order: Order) -> Outcome:
         """Reserve all lines or none (with `partial`: what there is). Raises Fault."""
-        # Asked first, so that a repeat leaves no trace in the ledger.
-        known = await self._known(order)
-        if known is not None:
-            return known
         for attempt_number in range(_ATTEMPTS_MAX):
-            outcome = await self._try(order)
+            # Asked first, so that a repeat leaves no trace in the ledger.
+            opened = await self._open(order)
+            if not isinstance(opened, int):
+                return opened
+            outcome = await self._try(order, opened)
             is_contended = (
                 isinstance(outcome, Refused)
                 and outcome.code == Refusal.INSUFFICIENT_STOCK
@@ -104,13 +105,14 @@ class Attempts:
             await self._sleep(0.02 * 2**attempt_number * (0.5 + jitter))
         raise AssertionError("the last attempt returns")
 
-    async def _try(self, order: Order) -> Outcome:
-        attempt = _Attempt(self._random_bytes(16).hex(), self._clock() + self._tentative_ttl_ms)
+    async def _try(self, order: Order, opened_seq: int) -> Outcome:
+        attempt = _Attempt(self._random_bytes(16).hex(), opened_seq)
         try:
             refusal = await self._hold(order, attempt)
             if refusal is not None:
                 await self._abandon(attempt)
-                return await self._known(order) or refusal
+                known = await self._open(order)
+                return refusal if isinstance(known, int) else known
             outcome = await self._decide(order, attempt)
         except OutcomeUnknown:
             raise  # The owners of the shares find out after the deadline.
@@ -136,8 +138,8 @@ class Attempts:
             self._gateway.submit(
                 number,
                 ReserveTentatively(
-                    attempt.name, order.home, attempt.deadline_ms, order.by_partition[number],
-                    order.reference, order.partial,
+                    attempt.name, order.home, attempt.opened_seq, order.by_partition[number],
+                    order.reference, order.partial, self._tentative_ttl_ms,
                 ),
                 f"{attempt.name} hold {number}",
             )
@@ -164,15 +166,15 @@ class Attempts:
         addresses = [address_of(share.view) for share in attempt.held.values()]
         parts = tuple((address.partition, address.number, address.opened_at_ms) for address in addresses)
         command = ReserveTogether(
-            attempt.name, attempt.deadline_ms, parts, order.by_partition[order.home], order.ttl_s,
+            attempt.name, attempt.opened_seq, parts, order.by_partition[order.home], order.ttl_s,
             order.reference, order.partial, order.fingerprint, attempt.missing,
         )  # fmt: skip
         return await self._gateway.submit(order.home, command, order.key)
 
-    async def _known(self, order: Order) -> Outcome | None:
-        """Return the first answer to the key, or that it had another body; None when it was not decided yet.
+    async def _open(self, order: Order) -> Outcome | int:
+        """Return the first answer to the key, or that it had another body; how far home is, if it is new.
 
-        An attempt whose deadline is over is refused by the home partition unless the key was decided before.
+        An attempt that was never opened is refused by the home partition unless the key was decided before.
         """
         command = ReserveTogether(
             self._random_bytes(16).hex(), 0, (), order.by_partition[order.home], order.ttl_s,
@@ -180,7 +182,7 @@ class Attempts:
         )  # fmt: skip
         outcome = await self._gateway.submit(order.home, command, order.key)
         if isinstance(outcome, Refused):
-            return outcome if outcome.code == Refusal.IDEMPOTENCY_KEY_REUSED else None
+            return outcome.fields["seq"] if outcome.code == Refusal.ATTEMPT_ABANDONED else outcome
         return await self._shares.at_first(outcome)
 
     async def _abandon(self, attempt: _Attempt) -> None:

@@ -9,7 +9,6 @@ The handle travels the bin's lane; Ray only tells where the lanes are.
 
 import asyncio
 import secrets
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -33,7 +32,7 @@ class BinHandle:
         self.location = location
         self._gateway = gateway
         self._partition = partition_of(site, sku, gateway.partitions)
-        self._reservations = SpanningReservations(gateway, _now_ms)
+        self._reservations = SpanningReservations(gateway)
 
     def __repr__(self) -> str:
         return f"BinHandle({self.site!r}, {self.sku!r}, {self.location!r})"
@@ -131,10 +130,6 @@ class BinHandle:
 
 def _new_key() -> str:
     return secrets.token_urlsafe(16)
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 class _RayDirectory:

@@ -30,6 +30,7 @@ _BOUNDS = {
     "counted": (0, QUANTITY_MAX),
     "delta": (-QUANTITY_MAX, QUANTITY_MAX),
     "ttl_s": (1, TTL_S_MAX),
+    "ttl_ms": (0, TTL_S_MAX * 1000),
     "expires_at_ms": (0, _END_OF_TIME_MS),
     "index": (0, 2**31 - 1),
 }

@@ -13,7 +13,6 @@ from actors.owned import OwnedPartition
 from actors.ports import Gateway
 from actors.requests import Request
 from engine.commands import AbandonReservation, ConfirmReservation, ExpireStock, SettleAttempt, StockKey
-from engine.state import NEVER_MS
 from engine.touching import keys_of
 
 if TYPE_CHECKING:
@@ -26,6 +25,8 @@ _TICK_S = 0.1
 _DUE_PER_TICK = 1_000
 _SETTLING_MAX = 100
 """Shares that are settled at the same time; the others are next."""
+_RESTING_TTL_S = 30.0
+"""How long a share is waited for at the most that a new owner knows from the snapshot alone."""
 
 
 class Clockwork:
@@ -38,6 +39,8 @@ class Clockwork:
         """(partition, number) of the tentative shares that are settled next. One that could not be settled
         comes last again, so that those whose home stays away keep nobody waiting."""
         self._settling: set[tuple[int, int]] = set()
+        self._seen_s: dict[tuple[int, int], float] = {}
+        """Since when tentative shares are known here, by the host's stopwatch."""
 
     async def run(self) -> None:
         """Tick until cancelled."""
@@ -57,30 +60,38 @@ class Clockwork:
         due: list[Request] = []
         for owned in self._host.owned.values():
             if owned.is_ready:
+                owned_ms = max(now_ms, owned.state.at_ms)
                 due += [
                     Request(None, 0, owned.state.number, "expire", ExpireStock(*key))
-                    for key in _due_keys(owned, now_ms, _DUE_PER_TICK - len(due))
+                    for key in _due_keys(owned, owned_ms, _DUE_PER_TICK - len(due))
                 ]
         if due:
             self._host.receive(due, is_internal=True)
 
     def settle_overdue(self) -> None:
-        """Ask the home partitions of tentative shares that are past their deadline what became of them."""
-        now_ms = self._host.clock()
+        """Ask the home partitions of tentative shares that are past their deadline what became of them.
+
+        A clock that was set back makes nobody wait: what has been known here for as long is overdue too.
+        """
+        host, now_ms, now_s = self._host, self._host.clock(), self._host.stopwatch()
+        seen_s: dict[tuple[int, int], float] = {}
+        overdue = []
+        for number, owned in host.owned.items():
+            for reservation, deadline_ms in owned.state.tentative.items():
+                share = number, reservation
+                since_s = seen_s[share] = self._seen_s.get(share, now_s)
+                if deadline_ms <= now_ms or now_s - since_s >= _ttl_s(owned, reservation, deadline_ms):
+                    overdue.append(share)
+        self._seen_s = seen_s
         if len(self._overdue) < _SETTLING_MAX:
             known = self._settling.union(self._overdue)
-            self._overdue.extend(
-                (number, reservation)
-                for number, owned in self._host.owned.items()
-                for reservation, deadline_ms in owned.state.tentative.items()
-                if deadline_ms <= now_ms and (number, reservation) not in known
-            )
+            self._overdue.extend(share for share in overdue if share not in known)
         while self._overdue and len(self._settling) < _SETTLING_MAX:
             share = number, reservation = self._overdue.popleft()
-            owned = self._host.owned.get(number)
-            if owned is not None and owned.state.tentative.get(reservation, NEVER_MS) <= now_ms:
+            found = host.owned.get(number)
+            if found is not None and reservation in found.state.tentative:
                 self._settling.add(share)
-                self._host.spawn(self._settle(number, reservation))
+                host.spawn(self._settle(number, reservation))
 
     async def _settle(self, number: int, reservation_number: int) -> None:
         try:
@@ -102,9 +113,9 @@ class Clockwork:
             await self._wake(owned, keys_of(reservation)[0])
             return  # The next sweep finds it compared, or the partition rebuilt.
         assert reservation.home is not None and reservation.attempt is not None  # noqa: PT018 - one fact
-        attempt, home = reservation.attempt, reservation.home[0]
+        attempt, (home, opened_seq) = reservation.attempt, reservation.home
         key = f"{attempt} settle {number} {self._host.clock()}"
-        asked = await self._peers.submit(home, SettleAttempt(attempt, reservation.deadline_ms), key)
+        asked = await self._peers.submit(home, SettleAttempt(attempt, opened_seq), key)
         if not isinstance(asked, Answered):
             return
         opened_at_ms = reservation.opened_at_ms
@@ -112,10 +123,8 @@ class Clockwork:
             command: ConfirmReservation | AbandonReservation = ConfirmReservation(
                 reservation_number, opened_at_ms, asked.view["home_number"], asked.view["expires_at_ms"]
             )
-        elif asked.view["abandoned"]:
-            command = AbandonReservation(reservation_number, opened_at_ms)
         else:
-            return
+            command = AbandonReservation(reservation_number, opened_at_ms)
         await self._peers.submit(number, command, f"{attempt} settled {number}")
 
     async def _activate(self, owned: OwnedPartition, reservation_number: int) -> None:
@@ -137,6 +146,12 @@ def _is_unchecked(owned: OwnedPartition, share: Reservation) -> bool:
     """Whether a share's row was not compared with the ledger yet: its deadline is not to be believed."""
     keys = keys_of(share)
     return bool(keys) and all(key in owned.unchecked for key in keys)
+
+
+def _ttl_s(owned: OwnedPartition, number: int, deadline_ms: int) -> float:
+    """Return the seconds that a tentative share was given."""
+    reservation = owned.state.reservations.get(number)
+    return _RESTING_TTL_S if reservation is None else (deadline_ms - reservation.opened_at_ms) / 1000
 
 
 def _due_keys(owned: OwnedPartition, now_ms: int, most: int) -> list[StockKey]:

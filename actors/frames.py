@@ -23,7 +23,7 @@ from engine.commands import OPERATIONS, Command, ReserveTogether
 from engine.limits import LINES_MAX
 from engine.refusals import Refusal
 
-LANE_VERSION = 3
+LANE_VERSION = 4
 FRAME_BYTES_MAX = 32 * 1024 * 1024
 HELLO_BYTES_MAX = 4_096
 REQUESTS_PER_FRAME_MAX = 20_000

@@ -204,8 +204,9 @@ def _of_attempt(
     elif last is not None and last.kind == Kind.RESERVATION_CONFIRMED:
         yield "home_number", row.home_number, json.loads(last.detail or "")["home_number"]
         yield "deadline_ms", row.deadline_ms, None
-    elif not row.home_number:  # Only the home partition's decision makes a share final, and names its number.
-        yield "home_number", row.home_number, 0
+    elif row.home_number == (opened_seq := detail.get("opened_seq", 0)) or last is first:
+        # Only home's decision makes a share final and names its number, and comes after the opening.
+        yield "home_number", row.home_number, opened_seq
         yield "deadline_ms", row.deadline_ms, detail["deadline_ms"]
     else:
         yield "deadline_ms", row.deadline_ms, None

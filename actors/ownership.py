@@ -116,6 +116,7 @@ class Ownership:
         host = self._host
         assert owned.state.seq == head.seq, "a partition is served as of its last entry"
         owned.committed_seq = head.seq
+        owned.state.closed_seq = head.seq
         owned.is_ready = True
         for listener in host.on_owned:
             listener(owned)

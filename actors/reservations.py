@@ -30,7 +30,6 @@ class SpanningReservations:
     def __init__(
         self,
         gateway: Gateway,
-        clock: Callable[[], int],
         *,
         tentative_ttl_s: float = 10.0,
         random_bytes: Callable[[int], bytes] = os.urandom,
@@ -38,9 +37,7 @@ class SpanningReservations:
     ) -> None:
         self._gateway = gateway
         self._shares = Shares(gateway)
-        self._attempts = Attempts(
-            gateway, self._shares, clock, int(tentative_ttl_s * 1000), random_bytes, sleep
-        )
+        self._attempts = Attempts(gateway, self._shares, int(tentative_ttl_s * 1000), random_bytes, sleep)
         self._running: dict[str, asyncio.Future[Outcome]] = {}
 
     async def reserve(

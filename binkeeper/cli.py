@@ -198,6 +198,9 @@ def simulate(  # noqa: PLR0913, PLR0917 - a command has that many options
     seed: Annotated[int | None, typer.Option(min=0, help="Of the first history (default: random).")] = None,
     operations: Annotated[int, typer.Option(min=10, max=100_000, help="Of each history.")] = 1_000,
     calm: Annotated[bool, typer.Option("--calm", help="Without faults.")] = False,
+    calm_after: Annotated[
+        int | None, typer.Option(min=1, help="Faults before this operation, none after it.")
+    ] = None,
     jobs: Annotated[int, typer.Option(min=1, max=64, help="Processes.")] = 1,
     shrink: Annotated[bool, typer.Option(help="Cut the first history that fails down.")] = True,
     mutants: Annotated[bool, typer.Option("--mutants", help="Look for the seeded bugs instead.")] = False,
@@ -213,7 +216,8 @@ def simulate(  # noqa: PLR0913, PLR0917 - a command has that many options
     import sys  # noqa: PLC0415
 
     options = {
-        "runs": runs, "seed": seed, "operations": operations, "calm": calm, "jobs": jobs, "shrink": shrink,
+        "runs": runs, "seed": seed, "operations": operations, "calm": calm, "calm_after": calm_after,
+        "jobs": jobs, "shrink": shrink,
         "mutants": mutants, "within": within, "only": only, "as_json": as_json,
     }  # fmt: skip
     # Strings hash by a seed of the process, and sets of them are walked by their hashes: it must be fixed.

@@ -65,7 +65,7 @@ async def _serve(settings: Settings) -> None:
             await _hosts(gateway)
             front = create_app(
                 gateway,
-                SpanningReservations(gateway, _now_ms, tentative_ttl_s=settings.tentative_ttl_s),
+                SpanningReservations(gateway, tentative_ttl_s=settings.tentative_ttl_s),
                 PostgresLedger(sessions),
                 PostgresReadModel(sessions),
                 ApiOptions(
@@ -111,10 +111,6 @@ async def _hosts(gateway: LaneGateway) -> None:
         await asyncio.sleep(pause_s)
         pause_s = min(2 * pause_s, _BACK_OFF_S[1])
     _LOGGER.warning("not every partition has an owner after %g s: serving all the same", _HOSTS_S_MAX)
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 if __name__ == "__main__":

@@ -118,7 +118,7 @@ def _open_reservation(partition: Partition, entry: Entry) -> Reservation:
         add_line(reservation, line)
     reservation.attempt = detail.get("attempt")
     if "home" in detail:
-        reservation.home = (detail["home"], 0)
+        reservation.home = (detail["home"], detail.get("opened_seq", 0))
         reservation.deadline_ms = detail["deadline_ms"]
         partition.tentative[number] = detail["deadline_ms"]
     elif reservation.attempt is not None:
@@ -171,6 +171,9 @@ def apply_to_reservation_alone(partition: Partition, entry: Entry) -> None:
     if entry.kind == Kind.ATTEMPT_DECIDED:
         _open_reservation(partition, entry).seq = entry.seq
         return
+    if entry.kind == Kind.ATTEMPT_ABANDONED and entry.detail is not None:
+        opened_seq = json.loads(entry.detail).get("opened_seq", 0)
+        partition.closed_seq = max(partition.closed_seq, min(opened_seq + 1, entry.seq))
     if entry.reservation is None:
         return
     reservation = partition.reservations.get(entry.reservation)

@@ -51,18 +51,21 @@ class ReserveTentatively(NamedTuple):
     attempt: str
     home: int
     """The partition that decides."""
-    deadline_ms: int
-    """When the owner may start to ask the home partition what became of the attempt."""
+    opened_seq: int
+    """How far the home partition was when it was told of the attempt."""
     lines: tuple[ReserveLine, ...]
     reference: str | None = None
     partial: bool = False
+    ttl_ms: int = 10_000
+    """How long the owner waits before it asks the home partition what became of the attempt."""
 
 
 class ReserveTogether(NamedTuple):
     """Reserve the home partition's lines and so decide the attempt: from then on, all its shares hold."""
 
     attempt: str
-    deadline_ms: int
+    opened_seq: int
+    """How far the partition was when it was told of the attempt; 0 asks just for that."""
     parts: tuple[tuple[int, int, int], ...]
     """(partition, number, opened_at_ms) of each tentative share."""
     lines: tuple[ReserveLine, ...]
@@ -92,10 +95,10 @@ class AbandonReservation(NamedTuple):
 
 
 class SettleAttempt(NamedTuple):
-    """Ask the home partition what became of an attempt; past the deadline, an undecided one is abandoned."""
+    """Ask the home partition what became of an attempt; one that is not decided is abandoned with that."""
 
     attempt: str
-    deadline_ms: int
+    opened_seq: int
 
 
 class NoteRequest(NamedTuple):

@@ -1,8 +1,9 @@
 """Decisions about reservations that span partitions: tentative shares, one decision, confirmation, changes.
 
-Every share holds its units tentatively under a deadline. The home partition decides by one entry, before the
-deadline; after it, `settle` makes sure that nothing is decided any more. So every share can be finished or
-undone by whoever asks the home partition, at any time and as often as they like.
+Every share holds its units tentatively under a deadline, by its own partition's time. The home partition
+decides by one entry; whoever settles an attempt that is not decided makes sure that it never will be. So each
+share can be finished or undone by whoever asks the home partition, at any time and as often as they like.
+Home compares sequence numbers and no clocks: those of two machines may differ by an hour.
 
 A change of the whole takes the caller's key at home, by an entry that changes nothing; each share is then
 changed by a command of its own.
@@ -32,17 +33,23 @@ from engine.state import Partition
 
 def reserve_tentatively(partition: Partition, command: ReserveTentatively, draft: Draft) -> Refused | None:
     """Hold a share until the home partition has decided."""
-    draft.detail = {"attempt": command.attempt, "home": command.home, "deadline_ms": command.deadline_ms}
+    draft.detail = {
+        "attempt": command.attempt,
+        "home": command.home,
+        "opened_seq": command.opened_seq,
+        "deadline_ms": draft.at_ms + command.ttl_ms,
+    }
     return reserve_lines(partition, draft, command.lines, None, command.reference, partial=command.partial)
 
 
 def reserve_together(partition: Partition, command: ReserveTogether, draft: Draft) -> Refused | None:
     """Decide an attempt: reserve the home partition's own lines and name the shares that hold with them.
 
-    Refused at or past the deadline, by the partition's time, which no failover sets back: see `settle`.
+    Refused if it was closed since it was opened, by `settle` or by a new owner. The refusal's `seq` is where
+    the next attempt opens.
     """
-    if draft.at_ms >= command.deadline_ms:
-        return refused(Refusal.ATTEMPT_ABANDONED, attempt=command.attempt)
+    if command.opened_seq < partition.closed_seq:
+        return refused(Refusal.ATTEMPT_ABANDONED, attempt=command.attempt, seq=partition.seq)
     expires_at_ms = None if command.ttl_s is None else draft.at_ms + command.ttl_s * 1000
     draft.detail = {"attempt": command.attempt, "parts": command.parts}
     draft.note(
@@ -65,12 +72,13 @@ def reserve_together(partition: Partition, command: ReserveTogether, draft: Draf
 
 
 def settle(partition: Partition, command: SettleAttempt, draft: Draft) -> Refused | None:
-    """Make sure that an attempt which is not decided by its deadline never will be.
+    """Make sure that an attempt which is not decided never will be.
 
-    The entry moves the partition's time to the deadline or past it: `reserve_together` refuses from then on.
+    The entry closes all that were opened as early: `reserve_together` refuses them from then on.
     """
-    if command.attempt not in partition.attempts and partition.at_ms < command.deadline_ms <= draft.at_ms:
-        draft.note(Kind.ATTEMPT_ABANDONED, detail=json.dumps({"attempt": command.attempt}))
+    if command.attempt not in partition.attempts and command.opened_seq >= partition.closed_seq:
+        detail = {"attempt": command.attempt, "opened_seq": command.opened_seq}
+        draft.note(Kind.ATTEMPT_ABANDONED, detail=json.dumps(detail))
     return None
 
 

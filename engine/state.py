@@ -195,7 +195,9 @@ class Reservation:
 class Partition:
     """A share of all stock that has one owner at a time and one sequence of entries."""
 
-    __slots__ = ("at_ms", "attempts", "due", "number", "reservations", "seq", "stocks", "tentative")
+    __slots__ = (
+        "at_ms", "attempts", "closed_seq", "due", "number", "reservations", "seq", "stocks", "tentative",
+    )  # fmt: skip
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -206,6 +208,10 @@ class Partition:
         """Those that are active: every open one of an active stock, and resolved ones until they rest."""
         self.attempts: dict[str, int] = {}
         """Number of the reservation that decided an attempt, at its home."""
+        self.closed_seq = 1
+        """Attempts that were opened when this partition was not so far yet are not decided any more.
+
+        No snapshot has it: a new owner closes whatever was opened before its claim."""
         self.tentative: dict[int, int] = {}
         """Deadline of each tentative share, in milliseconds UTC, by number."""
         self.due: list[tuple[int, StockKey]] = []

@@ -252,7 +252,7 @@ def _expired_view(_: Partition, __: c.ExpireStock, entries: list[Entry]) -> View
 def _settled_view(partition: Partition, command: c.SettleAttempt, _: list[Entry]) -> View:
     number = partition.attempts.get(command.attempt)
     if number is None:
-        return {"decided": False, "abandoned": partition.at_ms >= command.deadline_ms}
+        return {"decided": False, "abandoned": True}
     reservation = partition.reservations[number]
     return {
         "decided": True,

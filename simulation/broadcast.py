@@ -1,7 +1,8 @@
 """The streams behind a network: they go away, take a message without saying so, and forget what they held.
 
 Like JetStream, they sync now and then: after a crash the newest messages may be gone, and with them the
-memory of which message ids were seen.
+memory of which message ids were seen. What was sent on a connection that breaks may arrive after it was sent
+again on the next one: late, and twice.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,6 +16,8 @@ from simulation.loop import SimulatedLoop
 from simulation.storage import _fail, _give
 
 _SYNC_S = 10.0
+_LATE_S_MAX = 1.5
+"""How much later than its sender learned of a break a message may arrive that was on its way."""
 
 
 @dataclass(slots=True)
@@ -57,6 +60,7 @@ class Broadcast:
         """Take a message of a connection; one whose id was seen is taken for a repeat."""
         if message.message_id is not None:
             if message.message_id in self._seen:
+                self.loop.effects["stream message twice, and dropped"] += 1
                 return
             self._seen.add(message.message_id)
         if message.subject.startswith("stock."):
@@ -66,10 +70,27 @@ class Broadcast:
             self.ledger.setdefault(message.subject, []).append(message)
         self.on_message(message, connection)
 
+    def store_late(self, message: Message, connection: int) -> None:
+        """Take a message from a connection that its sender has given up; messages stay in their order."""
+        epoch = self.epoch
+
+        def arrive() -> None:
+            if self.epoch == epoch and not self.weather.is_down:
+                self.loop.effects["stream message late, its sender has sent it again"] += 1
+                self.store(message, connection)
+
+        self.loop.call_later(self._late_s(connection), arrive, context=self._world)
+
+    def _late_s(self, connection: int) -> float:
+        """Return how late a given-up connection's messages are: all alike."""
+        return Random(connection).random() * _LATE_S_MAX
+
     def crash(self, *, keeps: float) -> None:
         """Lose all but a share of each partition's messages, and bins of what is lost."""
         for messages in self.ledger.values():
-            del messages[int(len(messages) * keeps) :]
+            kept = int(len(messages) * keeps)
+            self.loop.effects["stream message forgotten"] += len(messages) - kept
+            del messages[kept:]
         for subject in sorted(self.stock):
             is_synced = keeps and self.loop.time() - self._stored_s[subject] > _SYNC_S
             if not is_synced and self.random.random() > keeps:
@@ -128,6 +149,10 @@ class RemoteStreams:
         for message in messages[:most]:
             server.store(message, self._number)
         if is_cut:
+            if server.random.random() < 0.5:
+                server.connections += 1
+                for message in messages[most:]:
+                    server.store_late(message, server.connections)
             raise Unavailable("the connection to the streams was cut")
 
     def _tails(self, partitions: Sequence[int]) -> dict[int, int]:

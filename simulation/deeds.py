@@ -1,18 +1,21 @@
-"""Compares what was asked with what the ledger says was done under the key."""
+"""Compares what was asked with the entries that were made of it, in the state that they met.
+
+The models are as they were right before these entries. Whether anybody asked at all is `causes`' matter.
+"""
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from simulation.model import NO_BIN, LedgerModel
 from simulation.plan import LOCATIONS, LOTS, SITE
+from simulation.promises import Promise
 
 if TYPE_CHECKING:
     from engine.entries import Entry
     from simulation.clients import Call
-    from simulation.model import LedgerModel
 
 _CHANGES = {
     "receive": "stock_received",
@@ -23,135 +26,161 @@ _CHANGES = {
     "unhold": "stock_unheld",
 }
 """What an operation on one bin leaves in the ledger."""
+_SHORT = "short"
 
 
-def wrong_deed(
-    call: Call, first: Entry, ledgers: Sequence[Sequence[Entry]], models: Sequence[LedgerModel]
-) -> str | None:
-    """Say in what the entries from the keyed one on differ from what was asked, or None.
-
-    `ledgers` are the rows of each partition, in order.
-    """
-    entries = ledgers[first.partition][first.seq - 1 : first.seq - 1 + first.span]
-    kind = call.operation.kind
-    if any(entry.at_ms != first.at_ms for entry in entries):
-        return "its entries are not of one instant"
-    if kind.startswith("reserve"):
-        return _wrong_reserve(call, first, entries, ledgers)
-    if kind in ("pick", "release", "extend"):
-        return _wrong_change(call, first, entries, models)
+def wrong_on_stock(call: Call, entries: Sequence[Entry], model: LedgerModel) -> str | None:
+    """Say in what entries differ from an operation on one SKU."""
+    operation, kind = call.operation, call.operation.kind
+    if entries[0].partition != call.partition:
+        return f"it was done in partition {entries[0].partition}"
     if any((entry.site, entry.sku) != (SITE, call.skus[0]) for entry in entries if entry.sku is not None):
         return f"not (only) {call.skus[0]} was changed"
-    if any(entry.reservation is not None for entry in entries) and kind != "move":
-        return "a reservation was changed"
     if kind == "move":
         return _wrong_move(call, entries)
-    return _wrong_bin(call, entries)
-
-
-def _wrong_bin(call: Call, entries: Sequence[Entry]) -> str | None:
-    operation, kind = call.operation, call.operation.kind
+    if any(entry.reservation is not None for entry in entries):
+        return "a reservation was changed"
     extra = {"stock_unheld"} if kind == "count" else set()
-    main = [entry for entry in entries if entry.kind == _CHANGES[kind]]
-    if not main or {entry.kind for entry in entries} - {_CHANGES[kind]} - extra:
+    if {entry.kind for entry in entries} - extra != {_CHANGES[kind]}:
         return f"the entries are {[entry.kind for entry in entries]}"
-    if any(entry.location != (call.location or LOCATIONS[0]) for entry in entries):
-        return f"another bin than {call.location} was changed"
-    lot = LOTS[operation.lot]
     if kind == "pick_stock":
-        lot = None  # The clients name none.
+        if call.location is not None and any(entry.location != call.location for entry in entries):
+            return f"another bin than {call.location} was changed"
+        return _unequal(sum(entry.quantity for entry in entries), operation.quantity)
+    location = call.location or LOCATIONS[0]
+    if any(entry.location != location for entry in entries):
+        return f"another bin than {location} was changed"
+    if kind in ("hold", "unhold"):
+        return _wrong_hold(call, entries)
+    return _wrong_level(call, entries, model)
+
+
+def _wrong_level(call: Call, entries: Sequence[Entry], model: LedgerModel) -> str | None:
+    """Judge what sets or changes how much is on hand in one lot."""
+    operation, kind, main = call.operation, call.operation.kind, entries[-1]
+    bin_ = model.bins_of(call.skus[0], SITE).get(call.location or LOCATIONS[0], NO_BIN)
+    lot = LOTS[operation.lot]
+    meant = bin_.lot(lot or "") if kind == "receive" else bin_.meant(lot)
+    if meant is None or {entry.lot for entry in entries} != {meant.code}:
+        return f"lot {main.lot} was changed, meant was {lot}"
+    if kind == "receive" and (main.expires_at_ms is not None) != (lot == "L1"):
+        return f"lot {lot} expires at {main.expires_at_ms}"
+    if kind != "count":
+        reason = "found" if kind == "adjust" else None
+        if len(entries) > 1 or main.reason != reason:
+            return f"there are {len(entries)} entries, the reason is {main.reason}"
+        return _unequal(main.quantity, operation.quantity)
+    short = dict(meant.holds).get(_SHORT, 0)
+    settled = [(entry.quantity, entry.reason) for entry in entries[:-1]]
+    if main.kind != "stock_counted" or settled != ([(short, _SHORT)] if short else []):
+        return f"{settled} were settled, {short} were short"
+    return _unequal(main.on_hand, operation.quantity)
+
+
+def _wrong_hold(call: Call, entries: Sequence[Entry]) -> str | None:
+    lot = LOTS[call.operation.lot]
     if lot is not None and any(entry.lot != lot for entry in entries):
         return f"another lot than {lot} was changed"
-    if kind == "receive" and lot is None and main[0].lot != "":
-        return f"stock without a lot went to lot {main[0].lot}"
-    if kind == "count":
-        is_so = len(main) == 1 and main[0] is entries[-1] and main[0].on_hand == operation.quantity
-        return None if is_so else f"{main[-1].on_hand} are on hand, {operation.quantity} were counted"
-    return _unequal(sum(entry.quantity for entry in main), operation.quantity)
+    if call.operation.kind == "hold" and any(entry.reason != "damage" for entry in entries):
+        return "another reason was written"
+    return _unequal(sum(entry.quantity for entry in entries), call.operation.quantity)
 
 
 def _wrong_move(call: Call, entries: Sequence[Entry]) -> str | None:
     source, target = call.location or LOCATIONS[0], LOCATIONS[call.operation.to]
     if source == target:
         return None if [entry.kind for entry in entries] == ["request_noted"] else "units left their bin"
-    moved: Counter[tuple[str, str | None, str | None]] = Counter()
-    for entry in entries:
-        moved[entry.kind, entry.location, entry.counterpart] += entry.quantity
-    wanted = call.operation.quantity
-    ways = {("stock_moved_out", source, target): wanted, ("stock_moved_in", target, source): wanted}
-    return None if moved == ways else f"moved was {dict(moved)}, asked were {wanted} to {target}"
+    moved = 0
+    for out, in_ in zip(entries[::2], entries[1::2], strict=len(entries) % 2 == 0):
+        ways = [(entry.kind, entry.location, entry.counterpart) for entry in (out, in_)]
+        if ways != [("stock_moved_out", source, target), ("stock_moved_in", target, source)]:
+            return f"the units went {ways}, asked was {source} to {target}"
+        what = [(entry.lot, entry.quantity, entry.reservation, entry.line) for entry in (out, in_)]
+        if what[0] != what[1]:
+            return f"{what[0]} left, {what[1]} arrived"
+        moved += out.quantity
+    return _unequal(moved, call.operation.quantity)
 
 
-def _wrong_reserve(
-    call: Call, first: Entry, entries: Sequence[Entry], ledgers: Sequence[Sequence[Entry]]
+def wrong_lines(
+    call: Call,
+    entries: Sequence[Entry],
+    model: LedgerModel,
+    numbers: Sequence[int],
+    missing: Sequence[int] = (),
 ) -> str | None:
-    operation = call.operation
-    expires_at_ms = None if operation.ttl_s is None else first.at_ms + operation.ttl_s * 1000
-    if first.expires_at_ms != expires_at_ms:
-        return f"it expires at {first.expires_at_ms}, not at {expires_at_ms}"
-    held = list(entries)
-    if first.kind == "attempt_decided":
-        held = [entry for entry in held if entry is not first]
-        for partition, number, _ in _parts(first):
-            share = ledgers[partition][number - 1]
-            held += ledgers[partition][number - 1 : number - 1 + share.span]
+    """Say in what a reservation's entries differ from the lines that lie in their partition.
+
+    `numbers` are the partitions of all lines; of the lines in `missing` nothing was found in theirs.
+    """
+    operation, first = call.operation, entries[0]
+    short = [(index, SITE, call.skus[index], operation.quantity) for index in missing]
+    held = [entry for entry in entries if entry.kind != "attempt_decided"]
     if any(entry.kind != "stock_reserved" for entry in held):
         return f"the entries are {[entry.kind for entry in held]}"
-    units: Counter[str] = Counter()
+    units: Counter[int | None] = Counter()
     for entry in held:
-        assert entry.sku is not None
-        assert entry.line is not None
-        units[entry.sku] += entry.quantity
         if entry.site != SITE or call.location not in (None, entry.location):
             return f"units in {entry.site} {entry.location} were reserved"
-        if entry.sku not in call.skus or call.skus[entry.line] != entry.sku:
+        if entry.line is None or entry.line >= len(call.skus) or call.skus[entry.line] != entry.sku:
             return f"line {entry.line} got {entry.sku}"
-    for sku in call.skus:
-        if units[sku] > operation.quantity or (units[sku] < operation.quantity and not operation.flag):
-            return f"{units[sku]} of {sku} were reserved, asked were {operation.quantity}"
-    return None if units.total() else "nothing was reserved"
+        units[entry.line] += entry.quantity
+    for index, sku in enumerate(call.skus):
+        if numbers[index] != first.partition:
+            wanted = 0
+        elif operation.flag:
+            free = model.free_units((SITE, sku, call.location or ""), first.at_ms)
+            wanted = min(operation.quantity, free)
+            if wanted < operation.quantity:
+                short.append((index, SITE, sku, operation.quantity))
+        else:
+            wanted = operation.quantity
+        if units[index] != wanted:
+            return f"{units[index]} of {sku} were reserved, it should be {wanted}"
+    said = sorted(tuple(line) for line in Promise.said(first).get("requested", ()))
+    return None if said == sorted(short) else f"it says that {said} were requested, short are {short}"
 
 
-def _wrong_change(
-    call: Call, first: Entry, entries: Sequence[Entry], models: Sequence[LedgerModel]
-) -> str | None:
-    operation = call.operation
-    assert call.subject is not None
-    partition, number = call.subject
-    promise = models[partition].promises[number]
-    if first.partition != partition or {entry.reservation for entry in entries} != {number}:
-        return f"another reservation than {number} of {partition} was changed"
-    if "parts" in promise.detail:
-        return None if first.kind == "request_noted" else f"a share alone was changed: {first.kind}"
+def expiry_of(call: Call, entry: Entry) -> int | None:
+    """Return when a reservation that is made by this entry has to expire."""
+    return None if call.operation.ttl_s is None else entry.at_ms + call.operation.ttl_s * 1000
+
+
+def wrong_change(call: Call, entries: Sequence[Entry], promise: Promise) -> str | None:
+    """Say in what entries differ from what a pick, release or extension does to a reservation or share."""
+    operation, first = call.operation, entries[0]
+    if first.partition != promise.partition or {entry.reservation for entry in entries} != {promise.number}:
+        return f"another reservation than {promise.number} of {promise.partition} was changed"
+    if promise.is_tentative:
+        return "a tentative share was changed"
+    if promise.expires_at_ms is not None and promise.expires_at_ms <= first.at_ms:
+        return f"it was changed after {promise.expires_at_ms}, when it expired"
+    if call.sku is not None and call.sku not in promise.skus.values():
+        is_noted = [entry.kind for entry in entries] == ["request_noted"]
+        return None if is_noted else f"it was changed, and has nothing of {call.sku}"
     if operation.kind == "extend":
         due_ms = first.at_ms + (operation.ttl_s or 1) * 1000
         is_extended = first.kind == "reservation_extended" and len(entries) == 1
-        return (
-            None
-            if is_extended and first.expires_at_ms == due_ms
-            else f"{first.kind}: it expires at {first.expires_at_ms}, not at {due_ms}"
-        )
+        if is_extended and first.expires_at_ms == due_ms:
+            return None
+        return f"{first.kind}: it expires at {first.expires_at_ms}, not at {due_ms}"
+    done = {"pick": "stock_picked", "release": "stock_released"}[operation.kind]
     units: Counter[str] = Counter()
     for entry in entries:
         units[entry.kind] += entry.quantity
-    wanted = {"pick": "stock_picked", "release": "stock_released"}[operation.kind]
-    is_short = operation.kind == "pick" and operation.twice
-    if units.keys() - {wanted} - ({"stock_shorted"} if is_short else set()):
-        return f"the entries are {dict(units)}"
-    if operation.flag:
-        wrong = _unequal(units[wanted], operation.quantity)
-        if wrong is not None:
-            return wrong
-    left = models[partition].promise_at(number, entries[-1].seq)[-1]
-    if left and (is_short or not operation.flag):
-        return f"{left} stay open, all were to leave"
-    return None
-
-
-def _parts(decided: Entry) -> list[list[int]]:
-    assert decided.detail is not None
-    parts: list[list[int]] = json.loads(decided.detail)["parts"]
-    return parts
+    held, named = promise.held(call.sku), promise.held(call.sku, call.location)
+    wanted = Counter({done: operation.quantity if operation.flag else named or held})
+    moved = max(0, wanted[done] - named)  # What a bin has to serve that holds too few of its units.
+    wanted["reservation_moved_out"] = wanted["reservation_moved_in"] = moved
+    if operation.is_short:  # Whoever picks says that the rest is not there.
+        wanted["stock_shorted"] = (named or held) - min(wanted[done], named or held)
+    if any(entry.reason != _SHORT for entry in entries if entry.kind == "stock_shorted"):
+        return "units are short for another reason"
+    if any(entry.sku != call.sku for entry in entries if call.sku is not None):
+        return f"not only {call.sku} was changed"
+    if any(call.location not in (None, entry.location) for entry in entries if entry.kind == done):
+        return f"it was done elsewhere than at {call.location}"
+    return None if +units == +wanted else f"done were {dict(units)}, asked were {dict(wanted)}"
 
 
 def _unequal(done: int, asked: int) -> str | None:

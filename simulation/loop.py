@@ -8,7 +8,7 @@ one that is killed runs nothing any more, not even its `finally` blocks, as afte
 import asyncio
 import heapq
 import itertools
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Coroutine
 from contextvars import Context, ContextVar, copy_context
 from typing import Any, cast
@@ -56,6 +56,10 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         self.steps = 0
         """Callbacks that have run."""
         self._alarms: list[tuple[int, int, Callable[[], None]]] = []
+        self.clock_ahead_ms: dict[str, int] = {}
+        """By how much a process's clock is ahead, by its name."""
+        self.effects: Counter[str] = Counter()
+        """What faults really did, by what it was: a fault that meets nothing is none."""
         self.on_exception: Handler = lambda _: None
         self.network: Any = None
         """Where connections are made; see `simulation.network`."""

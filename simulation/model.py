@@ -1,57 +1,98 @@
 """What the ledger says, worked out by other means than the engine's: plain sums, kept for every prefix.
 
-It reads rows by their documented columns (`docs/architecture.md`) and knows nothing of lots' ages, strategies
-or activation. `check` says the first thing about a row that does not follow from the rows before it.
+It reads rows by their documented columns (`docs/architecture.md`) and knows nothing of strategies, queues or
+activation. `check` says the first thing about a row that does not follow from the rows before it.
 """
 
-import json
+from __future__ import annotations
+
 from bisect import bisect_right
-from collections import defaultdict
-from dataclasses import dataclass, field
-from typing import Any
+from functools import cache
+from hashlib import blake2b
+from typing import TYPE_CHECKING, NamedTuple
+
+from simulation.promises import Promise
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from engine.entries import Entry
 
 Place = tuple[str, str, str]
 """(site, sku, location)"""
 UNITS = ("on_hand", "reserved", "held")
 
-_ON_HAND = {"stock_received": 1, "stock_picked": -1, "stock_moved_out": -1, "stock_moved_in": 1,
-            "stock_adjusted": 1, "stock_counted": 1}  # fmt: skip
-_RESERVED = {"stock_reserved": 1, "stock_released": -1, "reservation_expired": -1,
-             "reservation_moved_out": -1, "reservation_moved_in": 1, "stock_picked": -1, "stock_shorted": -1,
-             "stock_moved_out": -1, "stock_moved_in": 1}  # fmt: skip
-_HELD = {"stock_shorted": 1, "stock_held": 1, "stock_unheld": -1, "lot_expired": 1}
-_ENDS = {"stock_picked": "picked", "stock_released": "released", "reservation_expired": "expired",
-         "stock_shorted": "short"}  # fmt: skip
+_DOES = {
+    "stock_received": (1, 0, 0),
+    "stock_reserved": (0, 1, 0),
+    "stock_released": (0, -1, 0),
+    "reservation_expired": (0, -1, 0),
+    "reservation_moved_out": (0, -1, 0),
+    "reservation_moved_in": (0, 1, 0),
+    "stock_picked": (-1, -1, 0),
+    "stock_shorted": (0, -1, 1),
+    "stock_moved_out": (-1, -1, 0),
+    "stock_moved_in": (1, 1, 0),
+    "stock_adjusted": (1, 0, 0),
+    "stock_counted": (1, 0, 0),
+    "stock_held": (0, 0, 1),
+    "stock_unheld": (0, 0, -1),
+    "lot_expired": (0, 0, 1),
+}
+"""What a unit adds to on hand, to reserved if a reservation is named, and to held."""
+
+_SIGNED = frozenset({"stock_adjusted", "stock_counted"})
+_FILLS = frozenset({"stock_received", "stock_moved_in", "stock_adjusted", "stock_counted"})
 
 
-@dataclass(slots=True)
-class Promise:
-    """A reservation in one partition."""
+class LotState(NamedTuple):
+    """A lot in a bin after an entry."""
 
-    partition: int
-    number: int
-    opened_at_ms: int
-    reference: str | None
-    expires_at_ms: int | None
-    detail: dict[str, Any]
-    open: dict[tuple[int, str, str], int] = field(default_factory=lambda: defaultdict(int))
-    """Units by (line, location, lot)."""
-    ended: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_ENDS.values(), 0))
-    reasons: set[str] = field(default_factory=set)
-    skus: set[str] = field(default_factory=set)
-    is_confirmed: bool = False
-    states: list[tuple[int, tuple[int, ...]]] = field(default_factory=list)
-    """(seq, (picked, released, expired, short, open)) after each entry that names it."""
+    code: str
+    on_hand: int = 0
+    reserved: int = 0
+    held: int = 0
+    holds: tuple[tuple[str, int], ...] = ()
+    """Units held by reason."""
+    expires_at_ms: int | None = None
+    """When it expires: what the last entry said that filled it."""
+    age: int = 0
+    """Sequence number at which its units came in; moved ones keep theirs."""
+    seq: int = 0
 
     @property
-    def open_units(self) -> int:
-        """Units that are still promised."""
-        return sum(self.open.values())
+    def free(self) -> int:
+        """Units that may be promised, if the lot is good."""
+        return self.on_hand - self.reserved - self.held
 
-    @property
-    def is_tentative(self) -> bool:
-        """Whether it is a share that nobody has confirmed."""
-        return "home" in self.detail and not self.is_confirmed
+
+class BinState(NamedTuple):
+    """A bin after an entry, with all lots that it ever had, by code."""
+
+    seq: int
+    on_hand: int
+    reserved: int
+    held: int
+    lots: tuple[LotState, ...]
+
+    def lot(self, code: str) -> LotState:
+        """Return a lot; one without units where there never was any."""
+        for lot in self.lots:
+            if lot.code == code:
+                return lot
+        return LotState(code)
+
+    def meant(self, code: str | None) -> LotState | None:
+        """Return the lot that is named, or the only one with units; None where several have some."""
+        if code is not None:
+            return self.lot(code)
+        stocked = [lot for lot in self.lots if lot.on_hand]
+        if len(stocked) > 1:
+            return None
+        return stocked[0] if stocked else self.lot("")
+
+
+NO_BIN = BinState(0, 0, 0, 0, ())
 
 
 class LedgerModel:
@@ -63,131 +104,182 @@ class LedgerModel:
         self.at_ms = 0
         self.epoch = 0
         self.owner = ""
-        self.lots: dict[tuple[str, str, str, str], list[int]] = {}
-        self.bins: dict[Place, list[tuple[int, int, int, int]]] = {}
-        """(seq, on hand, reserved, held) after each entry that changed the bin."""
-        self.available: dict[Place, list[tuple[int, int]]] = {}
-        """(seq, units that may be promised) by bin, and with location "" of the whole SKU."""
+        self.stocks: dict[tuple[str, str], dict[str, list[BinState]]] = {}
+        """By (site, sku) and location: what a bin was after each entry that changed it."""
+        self.available: dict[tuple[str, str], list[tuple[int, int]]] = {}
+        """(seq, units that may be promised) of a whole SKU."""
         self.promises: dict[int, Promise] = {}
+        self.rows: list[Entry] = []
 
-    def check(self, entry: Any, writer: str) -> str | None:  # noqa: ANN401 - a row, by its columns' names
+    def check(self, entry: Entry, writer: str) -> str | None:
         """Take the next row; return what is wrong with it, or None."""
-        where = f"partition {self.partition}, entry {entry.seq} ({entry.kind})"
+        wrong = None
         if entry.seq != self.seq + 1:
-            return f"{where}: the entry before is {self.seq}"
-        if entry.at_ms < self.at_ms:
-            return f"{where}: recorded {self.at_ms - entry.at_ms} ms before the entry before it"
+            wrong = f"the entry before is {self.seq}"
+        elif entry.at_ms < self.at_ms:
+            wrong = f"recorded {self.at_ms - entry.at_ms} ms before the entry before it"
         self.seq, self.at_ms = entry.seq, entry.at_ms
+        self.rows.append(entry)
         if entry.kind == "partition_claimed":
-            detail = json.loads(entry.detail)
-            if detail["epoch"] != self.epoch + 1:
-                return f"{where}: epoch {detail['epoch']} follows {self.epoch}"
-            self.epoch, self.owner = detail["epoch"], detail["host"]
+            wrong = wrong or self._take_claim(entry)
         if writer != self.owner:
-            return f"{where}: written by {writer}, but {self.owner} owns the partition"
-        return self._check_lot(entry, where) or self._check_promise(entry, where)
+            wrong = wrong or f"written by {writer}, but {self.owner} owns the partition"
+        if wrong is None and entry.sku is not None:
+            wrong = self._take_lot(entry)
+        if wrong is None and entry.reservation is not None:
+            wrong = self._take_promise(entry, entry.reservation)
+        return (
+            None
+            if wrong is None
+            else f"partition {self.partition}, entry {entry.seq} ({entry.kind}): {wrong}"
+        )
 
-    def _check_lot(self, entry: Any, where: str) -> str | None:  # noqa: ANN401
-        if entry.sku is None:
-            return None
-        lot = self.lots.setdefault((entry.site, entry.sku, entry.location, entry.lot), [0, 0, 0])
-        lot[0] += _ON_HAND.get(entry.kind, 0) * entry.quantity
-        lot[1] += _RESERVED.get(entry.kind, 0) * entry.quantity if entry.reservation is not None else 0
-        lot[2] += _HELD.get(entry.kind, 0) * entry.quantity
-        if lot != [entry.on_hand, entry.reserved, entry.held]:
-            return f"{where}: it says {entry.on_hand, entry.reserved, entry.held}, the sum is {tuple(lot)}"
-        if lot[1] < 0 or lot[2] < 0 or lot[1] + lot[2] > lot[0]:
-            return f"{where}: oversold: on hand, reserved and held are {tuple(lot)}"
-        place = (entry.site, entry.sku, entry.location)
-        sums = [sum(column) for column in zip(*self._lots_at(place), strict=True)]
-        self.bins.setdefault(place, []).append((entry.seq, sums[0], sums[1], sums[2]))
-        for location in (entry.location, ""):
-            one = (entry.site, entry.sku, location)
-            units = sum(on_hand - reserved - held for on_hand, reserved, held in self._lots_at(one))
-            self.available.setdefault(one, []).append((entry.seq, units))
+    def _take_claim(self, entry: Entry) -> str | None:
+        host, epoch = Promise.said(entry)["host"], Promise.said(entry)["epoch"]
+        if epoch != self.epoch + 1:
+            return f"epoch {epoch} follows {self.epoch}"
+        self.epoch, self.owner = epoch, host
         return None
 
-    def _lots_at(self, place: Place) -> list[list[int]]:
-        site, sku, location = place
-        return [lot for key, lot in self.lots.items() if key[:2] == (site, sku) and location in ("", key[2])]
+    def _take_lot(self, entry: Entry) -> str | None:
+        assert entry.site is not None is not entry.sku
+        assert entry.location is not None is not entry.lot
+        stock = self.stocks.setdefault((entry.site, entry.sku), {})
+        history = stock.get(entry.location)
+        if history is None:
+            history = stock[entry.location] = []
+        bin_ = history[-1] if history else NO_BIN
+        before = bin_.lot(entry.lot)
+        quantity = entry.quantity
+        on_hand, reserved, held = _DOES[entry.kind]
+        on_hand = before.on_hand + on_hand * quantity
+        reserved = before.reserved + (reserved * quantity if entry.reservation is not None else 0)
+        plus_held, held = held * quantity, before.held + held * quantity
+        if (on_hand, reserved, held) != (entry.on_hand, entry.reserved, entry.held):
+            said = (entry.on_hand, entry.reserved, entry.held)
+            return f"it says {said}, the sum is {(on_hand, reserved, held)}"
+        if reserved < 0 or held < 0 or reserved + held > on_hand:
+            return f"oversold: on hand, reserved and held are {(on_hand, reserved, held)}"
+        if quantity <= 0 and entry.kind not in _SIGNED:
+            return f"it is of {quantity} units"
+        holds = _held(before.holds, entry.reason, plus_held) if plus_held else before.holds
+        if holds is None:
+            return f"more than was held for {entry.reason}"
+        expires_at_ms, age = before.expires_at_ms, before.age
+        if entry.kind in _FILLS and on_hand:
+            if not before.on_hand or entry.expires_at_ms is not None:
+                expires_at_ms = entry.expires_at_ms
+            age = _age(entry, before, stock)
+            others = (history[-1].lot(entry.lot) for history in stock.values() if history)
+            dates = {lot.expires_at_ms for lot in others if lot.on_hand} if entry.lot else ()
+            if dates and dates != {expires_at_ms}:
+                return f"lot {entry.lot} expires at {expires_at_ms}, elsewhere it does at {dates}"
+        lot = LotState(entry.lot, on_hand, reserved, held, holds, expires_at_ms, age, entry.seq)
+        history.append(_with(bin_, lot))
+        totals = self.available.setdefault((entry.site, entry.sku), [(0, 0)])
+        totals.append((entry.seq, totals[-1][1] + lot.free - before.free))
+        return None
 
-    def _check_promise(self, entry: Any, where: str) -> str | None:  # noqa: ANN401 - a case for each kind
-        number = entry.reservation
-        if number is None:
-            return None
+    def _take_promise(self, entry: Entry, number: int) -> str | None:
         promise = self.promises.get(number)
         if promise is None:
-            if number != entry.seq:
-                return f"{where}: names reservation {number}, which was never opened"
-            detail = json.loads(entry.detail) if entry.detail else {}
-            promise = self.promises[number] = Promise(
-                self.partition, number, entry.at_ms, entry.reference, entry.expires_at_ms, detail
-            )
-        if entry.kind in ("reservation_extended", "reservation_confirmed"):
-            promise.expires_at_ms = entry.expires_at_ms
-            promise.is_confirmed |= entry.kind == "reservation_confirmed"
-        is_early = promise.expires_at_ms is None or entry.at_ms < promise.expires_at_ms
-        if entry.kind == "reservation_expired" and is_early and not promise.is_tentative:
-            return f"{where}: reservation {number} expired before its time, {promise.expires_at_ms}"
-        if entry.sku is not None:
-            promise.skus.add(entry.sku)
-            held = (entry.line, entry.location, entry.lot)
-            promise.open[held] += _RESERVED[entry.kind] * entry.quantity
-            if promise.open[held] < 0:
-                return f"{where}: {-promise.open[held]} more left reservation {number} than it held"
-            if entry.kind in _ENDS:
-                promise.ended[_ENDS[entry.kind]] += entry.quantity
-            if entry.reason:
-                promise.reasons.add(entry.reason)
-        state = (*promise.ended.values(), promise.open_units)
-        if not promise.states or promise.states[-1][1] != state:
-            promise.states.append((entry.seq, state))
-        return None
+            if number != entry.seq or entry.kind not in ("stock_reserved", "attempt_decided"):
+                return f"it names reservation {number}, which was never opened"
+            promise = self.promises[number] = Promise(self.partition, entry)
+        return promise.take(entry)
 
-    def bin_at(self, place: Place, seq: int) -> tuple[int, int, int, int]:
-        """Return a bin's (seq, on hand, reserved, held) at a prefix; zeros where there is none."""
-        history = self.bins.get(place, [])
-        found = bisect_right(history, seq, key=lambda one: one[0])
-        return history[found - 1] if found else (0, 0, 0, 0)
+    # What was
 
-    def bins_between(self, place: Place, first_seq: int, last_seq: int) -> list[tuple[int, int, int, int]]:
+    def bins_of(self, sku: str, site: str) -> dict[str, BinState]:
+        """Return a SKU's bins as they are now, by location."""
+        stock = self.stocks.get((site, sku), {})
+        return {location: history[-1] for location, history in stock.items() if history}
+
+    def bin_at(self, place: Place, seq: int) -> BinState:
+        """Return a bin at a prefix; zeros where there is none."""
+        history = self.stocks.get(place[:2], {}).get(place[2])
+        if not history:
+            return NO_BIN
+        if history[-1].seq <= seq:
+            return history[-1]
+        found = bisect_right(history, seq, key=_SEQ)
+        return history[found - 1] if found else NO_BIN
+
+    def bins_between(self, place: Place, first_seq: int, last_seq: int) -> list[BinState]:
         """Return what a bin was at every prefix from one to another, as `bin_at`."""
-        history = self.bins.get(place, [])
-        first = bisect_right(history, first_seq, key=lambda one: one[0])
-        last = bisect_right(history, last_seq, key=lambda one: one[0])
+        history = self.stocks.get(place[:2], {}).get(place[2], [])
+        first = bisect_right(history, first_seq, key=_SEQ)
+        last = bisect_right(history, last_seq, key=_SEQ)
         return [self.bin_at(place, first_seq), *history[first:last]]
 
     def bins_known(self, site: str, sku: str, seq: int) -> set[str]:
         """Return the locations at which a SKU ever was, at a prefix."""
-        return {
-            place[2]
-            for place, history in self.bins.items()
-            if place[:2] == (site, sku) and history[0][0] <= seq
-        }
+        stock = self.stocks.get((site, sku), {})
+        return {location for location, history in stock.items() if history and history[0].seq <= seq}
 
-    def least_available(self, place: Place, first_seq: int, last_seq: int) -> int:
-        """Return the fewest units that could be promised at any prefix from one to another."""
-        history = self.available.get(place, [])
-        first = bisect_right(history, first_seq, key=lambda one: one[0])
-        last = bisect_right(history, last_seq, key=lambda one: one[0])
-        units = [units for _, units in history[max(0, first - 1) : last]]
-        return min(units) if units and first else 0
+    def free_units(self, place: Place, at_ms: int) -> int:
+        """Return what may be promised now of a SKU, at a location or (with "") anywhere, at an instant."""
+        bins = self.stocks.get(place[:2], {})
+        return sum(
+            lot.free
+            for location, history in bins.items()
+            if history and place[2] in ("", location)
+            for lot in history[-1].lots
+            if lot.expires_at_ms is None or lot.expires_at_ms > at_ms
+        )
 
-    def promise_states(self, number: int, first_seq: int, last_seq: int) -> set[tuple[int, ...]]:
-        """Return the states that a reservation had at prefixes from one to another."""
-        states = self.promises[number].states
-        first = bisect_right(states, first_seq, key=lambda one: one[0])
-        last = bisect_right(states, last_seq, key=lambda one: one[0])
-        return {state for _, state in states[max(0, first - 1) : last]}
+    def available_between(self, place: Place, first_seq: int, last_seq: int) -> set[int]:
+        """Return how many units may have been promised at any prefix from one to another; "": anywhere."""
+        if place[2]:
+            bins = self.bins_between(place, first_seq, last_seq)
+            return {bin_.on_hand - bin_.reserved - bin_.held for bin_ in bins}
+        history = self.available.get(place[:2], [(0, 0)])
+        first = bisect_right(history, first_seq, key=_SEQ)
+        last = bisect_right(history, last_seq, key=_SEQ)
+        return {units for _, units in history[max(0, first - 1) : last]}
 
-    def promise_at(self, number: int, seq: int) -> tuple[int, ...]:
-        """Return a reservation's (picked, released, expired, short, open) at a prefix that has it."""
-        states = self.promises[number].states
-        return states[bisect_right(states, seq, key=lambda one: one[0]) - 1][1]
+    def places(self) -> Iterator[tuple[Place, list[BinState]]]:
+        """Return all bins with what they were."""
+        for (site, sku), stock in self.stocks.items():
+            for location, history in stock.items():
+                if history:
+                    yield (site, sku, location), history
 
 
-def address_of(public_id: str) -> tuple[int, int]:
-    """Return (partition, number) as the 74 free bits of a UUIDv7 (RFC 9562) hold them: 12 + 4, then 58."""
-    value = int(public_id.replace("-", ""), 16)
-    low = value & (1 << 62) - 1
-    return (low >> 58) << 12 | value >> 64 & 0xFFF, low & (1 << 58) - 1
+def _SEQ(state: tuple[int, ...] | BinState) -> int:  # noqa: N802 - a key, as `itemgetter(0)`, with a type
+    return state[0]
+
+
+def _with(bin_: BinState, lot: LotState) -> BinState:
+    """Return a bin with one lot as it is now."""
+    if len(bin_.lots) <= 1 and (not bin_.lots or bin_.lots[0].code == lot.code):
+        return BinState(lot.seq, lot.on_hand, lot.reserved, lot.held, (lot,))
+    lots = tuple(sorted([*(one for one in bin_.lots if one.code != lot.code), lot]))
+    sums = [sum(column) for column in zip(*(one[1:4] for one in lots), strict=True)]
+    return BinState(lot.seq, sums[0], sums[1], sums[2], lots)
+
+
+def _held(
+    holds: tuple[tuple[str, int], ...], reason: str | None, units: int
+) -> tuple[tuple[str, int], ...] | None:
+    """Return units held by reason after some more; None if there are less than none."""
+    by_reason = dict(holds)
+    by_reason[str(reason)] = by_reason.get(str(reason), 0) + units
+    if by_reason[str(reason)] < 0:
+        return None
+    return tuple((one, held) for one, held in by_reason.items() if held)
+
+
+def _age(entry: Entry, before: LotState, stock: dict[str, list[BinState]]) -> int:
+    """Return since when units are here: those that moved were here before."""
+    came = entry.seq
+    source = stock.get(entry.counterpart or "") if entry.kind == "stock_moved_in" else None
+    if source and entry.lot is not None:
+        came = source[-1].lot(entry.lot).age
+    return came if not before.on_hand else min(before.age, came)
+
+
+@cache
+def partition_of(site: str, sku: str, partitions: int) -> int:
+    """Return where a SKU lies: 64 bits of its BLAKE2b hash, modulo (`docs/architecture.md`)."""
+    return int(blake2b(f"{site}\0{sku}".encode(), digest_size=8).hexdigest(), 16) % partitions

@@ -4,6 +4,9 @@ A simulator that finds nothing says little; one that finds these within a few hu
 is a patch of the running code, for the time of a run.
 """
 
+import asyncio
+import inspect
+import textwrap
 from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 from unittest.mock import patch
@@ -15,7 +18,7 @@ from actors.gateway import LaneGateway
 from actors.host import Host
 from actors.image import Image
 from actors.key_window import KeyWindow
-from actors.loader import Loader
+from actors.loader import Loaded, Loader
 from actors.outcomes import Unavailable
 from actors.queries import QUERY_NAMES, ReadStock
 from actors.read_gate import ReadGate
@@ -23,21 +26,39 @@ from actors.recovery import restore_partitions
 from actors.requests import Request
 from actors.reservations import SpanningReservations
 from actors.snapshotter import Snapshotter
-from engine import apply_reservation, decide, moving, spanning, views
-from engine.commands import ExpireStock, HoldStock, ReceiveStock, ReserveTentatively, ReserveTogether
+from engine import apply, apply_reservation, decide, moving, spanning, views
+from engine.commands import (
+    ExpireStock,
+    HoldStock,
+    MoveStock,
+    ReceiveStock,
+    ReserveStock,
+    ReserveTentatively,
+    ReserveTogether,
+)
+from engine.draft import Draft
 from engine.entries import Kind
 from engine.images import Rows
 from engine.refusals import Refusal, refused
 from engine.straight import reserve_straight
-from persistence.memory import MemorySnapshots
+from persistence.memory import MemoryDatabase, MemorySnapshots, database
+from simulation.misdeeds import SEEDED
+from simulation.storage import Flight, RemoteLedger
+from simulation.world import EPOCH_MS
 
 
 class Mutant:
     """One seeded bug: what is put in place of which attributes, or items of a dict."""
 
-    def __init__(self, name: str, *changes: tuple[Any, Any, object]) -> None:
+    def __init__(self, name: str, breaks: str, *changes: tuple[Any, Any, object]) -> None:
         self.name = name
+        self.promises = frozenset(breaks.split())
+        """Those that it breaks. A finding counts that names one of them."""
         self._changes = changes
+
+    def is_named_by(self, violation: str | None) -> bool:
+        """Whether a violation is about a promise that this bug breaks."""
+        return violation is not None and violation.partition(":")[0] in self.promises
 
     def patch(self) -> AbstractContextManager[Any]:
         """Return the bug, for the length of a block."""
@@ -98,8 +119,13 @@ def _read_at_once(self: Host, owned: Any, request: Request) -> None:  # noqa: AN
         self.let_go([request])
 
 
-def _expire_early(state: Any, command: Any, now_ms: int, *rest: Any) -> Any:  # noqa: ANN401
-    return decide.decide(state, command, now_ms + 3_000 * (type(command) is ExpireStock), *rest)
+def _expire_early(partition: Any, command: ExpireStock, draft: Any) -> Any:  # noqa: ANN401
+    """Expire what is due within three seconds, and date it right."""
+    at_ms = draft.at_ms
+    draft.at_ms += 3_000
+    moving.expire_stock(partition, command, draft)
+    draft.at_ms = at_ms
+    draft.entries = [entry._replace(at_ms=at_ms) for entry in draft.entries]
 
 
 def _keep_open(partition: Any, entry: Any, reservation: Any, line: Any, allocation: Any, stock: Any) -> None:  # noqa: ANN401
@@ -116,7 +142,14 @@ async def _skip_to_now(self: Courier, numbers: list[int]) -> None:
 
 
 def _without_tail(host_: Host, recovery: Any) -> Any:  # noqa: ANN401
-    return restore_partitions(host_, recovery._replace(tail=[]))
+    """Leave the tail out, and tell nobody that something is missing."""
+    misfits = restore_partitions(host_, recovery._replace(tail=[]))
+    for head in recovery.heads:
+        owned = host_.owned.get(head.partition)
+        if owned is not None and head.partition in misfits:
+            owned.state.seq = head.seq
+            del misfits[head.partition]
+    return misfits
 
 
 def _under_new_keys(self: LaneGateway, lane: Any) -> None:  # noqa: ANN401
@@ -126,12 +159,82 @@ def _under_new_keys(self: LaneGateway, lane: Any) -> None:  # noqa: ANN401
     _lose(self, lane)
 
 
-def _past_the_deadline(partition: Any, command: ReserveTogether, draft: Any) -> Any:  # noqa: ANN401
-    return _together(partition, command._replace(deadline_ms=2**62), draft)
+def _after_it_was_closed(partition: Any, command: ReserveTogether, draft: Any) -> Any:  # noqa: ANN401
+    if command.opened_seq:
+        command = command._replace(opened_seq=2**62)
+    return _together(partition, command, draft)
 
 
-async def _empty(*_: object) -> Rows:
-    return Rows([], [], [])
+async def _empty(*_: object) -> Loaded:
+    return Loaded(Rows([], [], []), {})
+
+
+def _without_claim_check(self: RemoteLedger, flight: Flight, *rest: Any) -> None:  # noqa: ANN401
+    """Let a batch follow whatever is there, whoever has written that."""
+    heads: dict[int, int] = {}
+    moved = []
+    for entry in flight.entries:
+        before = heads.get(entry.partition)
+        if before is None:
+            before = max(entry.seq - 1, len(self._storage.database.partitions[entry.partition].ledger))
+        heads[entry.partition] = before + 1
+        moved.append(entry._replace(seq=before + 1))
+    flight.entries = tuple(moved)
+    _arrive(self, flight, *rest)
+
+
+_arrive = RemoteLedger._commit
+_submit = LaneGateway.submit
+_query = LaneGateway.query
+
+
+def _by_the_clients_clock(self: LaneGateway, partition: int, command: Any, key: str) -> Any:  # noqa: ANN401
+    """Have reservations end when the gateway's clock says, as if it sent an instant instead of a time."""
+    if type(command) is ReserveStock and command.ttl_s is not None:
+        loop: Any = asyncio.get_running_loop()
+        ahead_s = loop.clock_ahead_ms.get(loop.process().name, 0) // 1_000
+        command = command._replace(ttl_s=max(1, command.ttl_s + ahead_s))
+    return _submit(self, partition, command, key)
+
+
+def _before_a_strange_deadline(partition: Any, command: ReserveTogether, draft: Any) -> Any:  # noqa: ANN401
+    """Refuse what comes after a deadline that was made by a clock which is right."""
+    deadline_ms = EPOCH_MS + int(asyncio.get_running_loop().time() * 1_000) + 400
+    if draft.at_ms >= deadline_ms:
+        return refused(Refusal.ATTEMPT_ABANDONED, attempt=command.attempt, seq=partition.seq)
+    return _together(partition, command, draft)
+
+
+def _no_moves(self: LaneGateway, partition: int, command: Any, key: str) -> Any:  # noqa: ANN401
+    if type(command) is MoveStock:
+        raise Unavailable("nothing is moved today")
+    return _submit(self, partition, command, key)
+
+
+def _no_answer(self: LaneGateway, partition: int, query: Any) -> Any:  # noqa: ANN401
+    loop: Any = asyncio.get_running_loop()
+    return loop.create_future() if loop.time() > 10 else _query(self, partition, query)
+
+
+def _unasserted(function: Any) -> Any:  # noqa: ANN401
+    """Return a function without its assertions: so the referee alone can see what they would have stopped."""
+    source = textwrap.dedent(inspect.getsource(function))
+    names: dict[str, Any] = {}
+    code = compile(
+        f"from __future__ import annotations\n{source}", inspect.getfile(function), "exec", optimize=1
+    )
+    exec(code, function.__globals__, names)  # noqa: S102 - it is our own code
+    return names[function.__name__]
+
+
+_UNASSERTED = (
+    (apply, "_apply_to_lot", _unasserted(apply._apply_to_lot)),
+    (apply, "_apply_opening", _unasserted(apply._apply_opening)),
+    (Draft, "change", _unasserted(Draft.change)),
+    (database, "check", _forget),
+    (MemoryDatabase, "write", _unasserted(MemoryDatabase.write)),
+)
+"""The engine's and the database's own defences, off."""
 
 
 _repeat = Host._repeat
@@ -158,10 +261,14 @@ def _promise_held(*args: Any) -> Any:  # noqa: ANN401
     for lot in lots:
         lot.held = 0
     try:
-        return reserve_straight(*args)
+        entry = reserve_straight(*args)
     finally:
         for lot, units in zip(lots, held, strict=True):
             lot.held = units
+    if entry is None:
+        return None
+    lot = stock.bins[entry.location].lot(entry.lot)
+    return entry._replace(held=lot.held)
 
 
 def _not_found_at_times(self: Host, owned: Any, request: Request) -> None:  # noqa: ANN401
@@ -211,34 +318,46 @@ _WHOLE = property(lambda _: True, lambda _, __: None)
 """A key window that says it knows all keys, whatever it knows."""
 
 MUTANTS = (
-    Mutant("answers leave before the commit", (Committer, "_commit", _answer_first)),
-    Mutant("reads leave before the commit", (Host, "handle", _read_at_once)),
-    Mutant("a deposed owner's reads are not checked", (ReadGate, "_lost", _nobody)),
-    Mutant("keys are not recovered", (KeyWindow, "recall", _forget), (KeyWindow, "is_whole", _WHOLE)),
-    Mutant("an unknown commit is taken for done", (Committer, "_find_out", _is_there)),
-    Mutant("what a broken lane had gets new keys", (LaneGateway, "_lost", _under_new_keys)),
-    Mutant("a late answer is told as nothing happened", (gateway, "late", _nothing_happened)),
-    Mutant("another body under a key is let through", (Host, "_repeat", _same_body)),
-    Mutant("a refusal is not in doubt without its key", (KeyWindow, "is_whole", _WHOLE)),
-    Mutant("reservations expire early", (host, "decide", _expire_early)),
-    Mutant("picked units stay open", (apply_reservation, "_leave", _keep_open)),
-    Mutant("held units are promised", (decide, "reserve_straight", _promise_held)),
-    Mutant("a resting stock is taken for empty", (Loader, "load", _empty)),
-    Mutant("the ledger's tail is not applied", (ownership, "restore_partitions", _without_tail)),
-    Mutant("a snapshot is ahead of the ledger", (Snapshotter, "_durable", _nothing)),
-    Mutant("a deposed owner writes snapshots", (MemorySnapshots, "save", _unfenced)),
-    Mutant("the courier forgets its cursor", (Courier, "_find_cursors", _skip_to_now)),
-    Mutant("entries are broadcast before the commit", (Committer, "_commit", _broadcast_first)),
-    Mutant("stocks are not found at times", (Host, "handle", _not_found_at_times)),
-    Mutant("a snapshot forgets a stock at times", (Image, "__init__", _forget_at_times)),
-    Mutant("holds are refused at times", (decide.DECIDERS, HoldStock, _refuse_at_times)),
-    Mutant("a share holds one unit less", (decide.DECIDERS, ReserveTentatively, _share_less)),
-    Mutant("a stock is shown without its last bin", (host, "stock_view", _short_of_a_bin)),
-    Mutant("an error in a task is left alone", (SpanningReservations, "extend", _fail)),
-    Mutant("old states are broadcast again", (Courier, "_publish", _publish_again)),
-    Mutant("one unit more is received than asked", (decide.DECIDERS, ReceiveStock, _receive_more)),
+    Mutant("answers leave before the commit", "P1", (Committer, "_commit", _answer_first)),
+    Mutant("reads leave before the commit", "P5", (Host, "handle", _read_at_once)),
+    Mutant("a deposed owner's reads are not checked", "P5", (ReadGate, "_lost", _nobody)),
+    Mutant("a commit does not check the claim", "P4", (RemoteLedger, "_commit", _without_claim_check)),
+    Mutant("keys are not recovered", "P3", (KeyWindow, "recall", _forget), (KeyWindow, "is_whole", _WHOLE)),
+    Mutant("an unknown commit is taken for done", "P1", (Committer, "_find_out", _is_there)),
+    Mutant("what a broken lane had gets new keys", "P3 P6", (LaneGateway, "_lost", _under_new_keys)),
+    Mutant("a late answer is told as nothing happened", "P6", (gateway, "late", _nothing_happened)),
+    Mutant("another body under a key is let through", "P3", (Host, "_repeat", _same_body)),
+    Mutant("a refusal is not in doubt without its key", "P3", (KeyWindow, "is_whole", _WHOLE)),
+    Mutant("reservations expire early", "P2", (decide.DECIDERS, ExpireStock, _expire_early)),
+    Mutant("reservations expire by the client's clock", "P1", (LaneGateway, "submit", _by_the_clients_clock)),
+    Mutant("picked units stay open", "P2 P5", (apply_reservation, "_leave", _keep_open)),
+    Mutant("held units are promised", "P2", *_UNASSERTED, (decide, "reserve_straight", _promise_held)),
+    Mutant("a resting stock is taken for empty", "P2 P5", (Loader, "load", _empty)),
+    Mutant("the ledger's tail is not applied", "P2 P5", (ownership, "restore_partitions", _without_tail)),
+    Mutant("a snapshot is ahead of the ledger", "P7", (Snapshotter, "_durable", _nothing)),
+    Mutant("a deposed owner writes snapshots", "P7", (MemorySnapshots, "save", _unfenced)),
+    Mutant("the courier forgets its cursor", "P8", (Courier, "_find_cursors", _skip_to_now)),
+    Mutant("entries are broadcast before the commit", "P5", (Committer, "_commit", _broadcast_first)),
+    Mutant("stocks are not found at times", "P5", (Host, "handle", _not_found_at_times)),
+    Mutant("a snapshot forgets a stock at times", "P7", (Image, "__init__", _forget_at_times)),
+    Mutant("holds are refused at times", "P5 liveness", (decide.DECIDERS, HoldStock, _refuse_at_times)),
+    Mutant("a share holds one unit less", "P1", (decide.DECIDERS, ReserveTentatively, _share_less)),
+    Mutant("a stock is shown without its last bin", "P5", (host, "stock_view", _short_of_a_bin)),
+    Mutant("an error in a task is left alone", "liveness", (SpanningReservations, "extend", _fail)),
+    Mutant("old states are broadcast again", "P8", (Courier, "_publish", _publish_again)),
+    Mutant("one unit more is received than asked", "P1", (decide.DECIDERS, ReceiveStock, _receive_more)),
     Mutant(
-        "an attempt is decided after its deadline", (decide.DECIDERS, ReserveTogether, _past_the_deadline)
+        "an attempt is decided after it was closed",
+        "P1",
+        (decide.DECIDERS, ReserveTogether, _after_it_was_closed),
     ),
+    Mutant(
+        "attempts are refused by another machine's clock",
+        "P5",
+        (decide.DECIDERS, ReserveTogether, _before_a_strange_deadline),
+    ),
+    Mutant("no move is ever carried out", "liveness", (LaneGateway, "submit", _no_moves)),
+    Mutant("a gateway forgets whom it asked", "liveness", (LaneGateway, "query", _no_answer)),
+    *(Mutant(name, breaks, *changes) for name, breaks, *changes in SEEDED),
 )
-"""Each is found by `make simulate-mutants`."""
+"""Each is found by `make simulate-mutants`: by the referee, and not by an assertion of the product."""

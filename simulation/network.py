@@ -1,8 +1,9 @@
 """Connections between processes: bytes arrive in order, late, in pieces, or the connection breaks.
 
-A connection is TCP's promise and no more: what one end wrote arrives in order or not at all, and an end may
-learn of a break after it has written much. A paused process still accepts connections and takes bytes: its
-kernel does.
+A connection is TCP's promise and no more: what one end wrote arrives in order, once or not at all, and an end
+may learn of a break after it has written much. Over several connections frames are doubled and change places:
+who learns of a break sends again on another one, and what was on its way on the first arrives after that. A
+paused process still accepts connections and takes bytes: its kernel does.
 """
 
 import asyncio
@@ -16,6 +17,9 @@ from simulation.loop import Process, SimulatedLoop
 
 _PIECE_ODDS = 0.05
 """How often bytes arrive in two pieces."""
+_LATE_ODDS = 0.5
+_LATE_S_MAX = 1.5
+"""How often, and how long after its sender learned of a break, a frame arrives that was sent in full."""
 
 
 @dataclass(slots=True)
@@ -26,6 +30,9 @@ class Weather:
     jitter_s: float = 0.0006
     cut_odds: float = 0.0
     """That a write breaks its connection, after all, a part or none of its bytes have arrived."""
+
+
+_WHEN = {0.0: "before a frame", 1.0: "after a frame"}
 
 
 class Listener:
@@ -205,10 +212,17 @@ class Network:
         if self.weather.cut_odds and random.random() < self.weather.cut_odds:
             self.cuts += 1
             share = random.choice((0.0, random.random(), 1.0))
+            self.loop.effects["cut " + _WHEN.get(share, "within a frame")] += 1
             data = data[: int(len(data) * share)]
+            fault = ConnectionResetError("the connection was cut")
+            if share == 1.0 and random.random() < _LATE_ODDS:
+                self.loop.effects["frame late, its sender has sent it again"] += 1
+                receiver.at(arrives_s + random.random() * _LATE_S_MAX, receiver.deliver, data)
+                receiver.at(arrives_s, receiver.end, fault)
+                sender.at(self.loop.time() + self.delay_s(), sender.end, fault)
+                return
             if data:
                 receiver.at(arrives_s, receiver.deliver, data)
-            fault = ConnectionResetError("the connection was cut")
             receiver.at(arrives_s, receiver.end, fault)
             sender.at(self.loop.time() + self.delay_s() * random.choice((1, 1, 20)), sender.end, fault)
             return

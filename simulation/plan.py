@@ -5,7 +5,7 @@ Both are plain values, so that a history can be printed, cut down and run again.
 
 from dataclasses import dataclass, replace
 from random import Random
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 SITE = "LON"
 LOCATIONS = ("A-1", "A-2", "B-1")
@@ -28,6 +28,14 @@ class Operation(NamedTuple):
     flag: bool = False
     twice: bool = False
     """Whether it is sent through two gateways at once."""
+    is_short: bool = False
+    """Whether a pick says that what it does not find is not there."""
+    names_sku: bool = False
+    """Whether a pick or release names one SKU of its reservation."""
+    is_elsewhere: bool = False
+    """Whether a pick names the location that it takes from."""
+    gateway: int | None = None
+    """Through which gateway it goes; None draws one each time that it is sent."""
 
 
 class Fault(NamedTuple):
@@ -53,6 +61,8 @@ class Plan:
     partitions: int = 8
     skus: int = 7
     hosts: int = 2
+    calm_after: int | None = None
+    """When so many operations have begun, no fault is left; None when the last one has ended."""
 
     def without(self, operations: set[int], faults: set[int]) -> "Plan":
         """Return the plan less operations and faults, by their places. What is left falls where it fell."""
@@ -60,6 +70,9 @@ class Plan:
         return replace(
             self,
             operations=tuple(o for place, o in enumerate(self.operations) if place not in operations),
+            calm_after=None
+            if self.calm_after is None
+            else self.calm_after - sum(place < self.calm_after for place in operations),
             faults=tuple(
                 fault._replace(after=fault.after - sum(place < fault.after for place in operations))
                 for fault in kept
@@ -67,7 +80,7 @@ class Plan:
         )
 
 
-_KINDS = {
+KINDS = {
     "receive": 14,
     "reserve": 24,
     "reserve_several": 8,
@@ -88,11 +101,14 @@ _KINDS = {
 }
 """How often each comes."""
 
-_FAULTS = {
+FAULTS = {
     "kill_host": 5,
+    "kill_starting": 2,
     "kill_gateway": 3,
     "kill_supervisor": 1,
-    "pause_host": 3,
+    "pause_host": 6,
+    "pause_gateway": 2,
+    "pause_supervisor": 1,
     "hold_network": 3,
     "cut_connections": 4,
     "storage_down": 2,
@@ -102,15 +118,17 @@ _FAULTS = {
     "streams_down": 2,
     "streams_cut": 2,
     "streams_forget": 2,
+    "cut_off_host": 3,
     "clock_steps": 2,
-    "depose_host": 4,
+    "gateway_clock_steps": 2,
+    "depose_host": 8,
     "hand_over": 3,
     "give_up": 1,
 }
 
 
-def plan(seed: int, operations: int = 1_000, *, faults: bool = True) -> Plan:
-    """Return the plan of a seed."""
+def plan(seed: int, operations: int = 1_000, *, faults: bool = True, calm_after: int | None = None) -> Plan:
+    """Return the plan of a seed. With `calm_after`, all faults come before that operation."""
     random = Random(f"plan {seed}")
     clients, skus = 8, 7
     drawn = [_operation(random, place % clients, skus) for place in range(operations)]
@@ -118,13 +136,53 @@ def plan(seed: int, operations: int = 1_000, *, faults: bool = True) -> Plan:
         Operation(sku % clients, "receive", (sku,), random.randint(5, 40), random.randrange(3))
         for sku in range(skus)
     ]
-    count = random.randint(3, 12) if faults else 0
-    troubles = sorted(_fault(random, operations) for _ in range(count))
-    return Plan(seed, (*stocked, *drawn[skus:]), tuple(troubles), clients, 8, skus)
+    count = random.randint(4, 16) if faults else 0
+    troubles = sorted(_fault(random, min(operations, calm_after or operations)) for _ in range(count))
+    return Plan(seed, (*stocked, *drawn[skus:]), tuple(troubles), clients, 8, skus, calm_after=calm_after)
+
+
+def last_round(skus: int, gateways: int) -> list[list[Operation]]:
+    """Return requests of every kind to every SKU, in steps: those of a step are sent at once, one a SKU.
+
+    Every kind goes through every gateway, and every SKU is asked for through every gateway.
+    """
+    steps = []
+    for place, (kind, fields) in enumerate(_LAST_ROUND):
+        step = []
+        for sku in range(skus):
+            many = (sku, (sku + 1) % skus) if kind == "reserve_several" else (sku,)
+            lot = LOTS.index("L2") if sku == 0 and not kind.startswith("reserve") else 0
+            operation = Operation(sku, kind, many, location=0, lot=lot, gateway=(place + sku) % gateways)
+            step.append(operation._replace(**fields))
+        steps.append(step)
+    return steps
+
+
+_LAST_ROUND: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("receive", {"quantity": 60}),
+    ("read_stock", {}),
+    ("read_bin", {}),
+    ("adjust", {"quantity": 2}),
+    ("hold", {}),
+    ("unhold", {}),
+    ("move", {"to": 1}),
+    ("count", {"quantity": 30, "location": 2}),
+    ("pick_stock", {}),
+    ("reserve", {"quantity": 4, "ttl_s": 60}),
+    ("read_reservation", {}),
+    ("extend", {"ttl_s": 60}),
+    ("pick", {"flag": True}),
+    ("repeat", {}),
+    ("release", {}),
+    ("reserve_several", {"ttl_s": 60}),
+    ("pick", {}),
+    ("reuse", {}),
+)
+"""Each kind of request. None but a count or a used key may be refused after the first."""
 
 
 def _operation(random: Random, client: int, skus: int) -> Operation:
-    kind = random.choices(list(_KINDS), list(_KINDS.values()))[0]
+    kind = random.choices(list(KINDS), list(KINDS.values()))[0]
     many = random.randint(2, 4) if kind == "reserve_several" else 1
     chosen = tuple(random.sample(range(skus), many))
     is_named = random.random() < (0.3 if kind.startswith("reserve") else 1.0)
@@ -140,6 +198,9 @@ def _operation(random: Random, client: int, skus: int) -> Operation:
         ttl_s=random.choice((None, None, 1, 2, 5, 30)) if kind != "extend" else random.randint(1, 20),
         flag=random.random() < 0.3,
         twice=random.random() < 0.05,
+        is_short=kind == "pick" and random.random() < 0.35,
+        names_sku=kind in ("pick", "release") and random.random() < 0.3,
+        is_elsewhere=kind == "pick" and random.random() < 0.2,
     )
 
 
@@ -148,16 +209,20 @@ def _quantity(random: Random, kind: str) -> int:
         return random.randint(1, 25)
     if kind == "adjust":
         return random.choice((-3, -2, -1, 1, 2, 4))
+    if kind == "move":
+        return random.choice((1, 2, 5, 10, 20))  # Those that are many are reserved in part.
     if kind == "count":
         return random.randint(0, 30)
     return random.choices((1, 2, 3, 5, 9), (8, 4, 3, 2, 1))[0]
 
 
 def _fault(random: Random, operations: int) -> Fault:
-    kind = random.choices(list(_FAULTS), list(_FAULTS.values()))[0]
+    kind = random.choices(list(FAULTS), list(FAULTS.values()))[0]
     seconds = random.choice((0.05, 0.3, 1.0, 2.5))
     if kind == "pause_host":
-        seconds = random.choice((0.5, 2.0, 6.0, 9.0))
+        seconds = random.choice((0.5, 2.0, 7.0, 9.0, 14.0))  # It is replaced after 4.
+    elif kind.startswith("pause"):
+        seconds = random.choice((0.3, 2.0, 6.0))
     return Fault(
         random.randrange(operations),
         kind,

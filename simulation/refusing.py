@@ -1,110 +1,165 @@
-"""Which refusals may be, by what the ledger said while the request was under way."""
+"""Which refusals may be, by what the ledger said while the request was under way.
+
+A request is refused in one state. So there has to be a prefix of the ledger, since it was sent, in which the
+refusal is right, and what it says of units is so.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from simulation.plan import LOCATIONS, SITE
+from simulation.model import BinState, LotState, partition_of
+from simulation.plan import LOCATIONS, LOTS, SITE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from engine.refusals import Refused
     from simulation.clients import Call
     from simulation.model import LedgerModel
 
 _UNKNOWN = frozenset({"stock_not_found", "bin_not_found"})
-_LOTS = frozenset({"lot_required", "lot_not_found", "lot_expired", "lot_expiry_differs"})
-_CHANGE = frozenset({"reservation_resolved", "reservation_pending"})
-_CODES: dict[str, frozenset[str]] = {
-    "read_stock": frozenset({"stock_not_found"}),
-    "read_bin": _UNKNOWN,
-    "read_reservation": frozenset(),
-    "receive": frozenset({"lot_expiry_differs"}),
-    "reserve": frozenset({"insufficient_stock"}),
-    "reserve_several": frozenset({"insufficient_stock", "attempt_abandoned"}),
-    "pick": _CHANGE | {"sku_required", "exceeds_reserved"},
-    "release": _CHANGE | {"sku_required", "exceeds_reserved"},
-    "extend": _CHANGE | {"reservation_hard"},
-    "pick_stock": _UNKNOWN | {"insufficient_stock"},
-    "move": _UNKNOWN | {"insufficient_stock"},
-    "adjust": _UNKNOWN | _LOTS | {"insufficient_stock"},
-    "count": _UNKNOWN | _LOTS | {"below_committed"},
-    "hold": _UNKNOWN | _LOTS | {"insufficient_stock"},
-    "unhold": _UNKNOWN | _LOTS | {"exceeds_held"},
-}
-"""What each operation may be refused for at all; the clients name no lots but those of SKU 0."""
+_SLOW_S = 1.5
+"""Six attempts of which each lost its time take longer; six that were refused at once do not."""
+_MAKES_BINS = frozenset({"receive", "count"})
+_NAMES_LOTS = frozenset({"adjust", "hold", "unhold"})
 
 
-def wrong_refusal(call: Call, code: str, models: Sequence[LedgerModel], latest_ms: int) -> str | None:
-    """Say why a fresh refusal cannot be, or None. `latest_ms` is what the clock that is most ahead shows."""
-    kind = call.operation.kind
-    if code not in _CODES[kind]:
-        return "that is no reason to refuse it"
-    if code in _LOTS and call.operation.skus[0] != 0:
-        return "its SKU has no lots"
-    if code in _UNKNOWN:
-        return _wrong_unknown(call, code, models[call.partition])
+def wrong_refusal(
+    call: Call, refused: Refused, models: Sequence[LedgerModel], since: Sequence[int]
+) -> str | None:
+    """Say why a refusal cannot be, or None. `since` is how far the ledgers were when it was asked."""
+    kind, code, model = call.operation.kind, str(refused.code), models[call.partition]
     if call.subject is not None:
-        return _wrong_of_reservation(call, code, models, latest_ms)
-    if call.operation.skus[0] != 0 and len(call.skus) == 1:
-        return _wrong_units(call, code, models[call.partition])
-    return None
-
-
-def _wrong_unknown(call: Call, code: str, model: LedgerModel) -> str | None:
-    seq, sku = call.seqs[call.partition], call.skus[0]
-    known = model.bins_known(SITE, sku, seq)
-    if code == "stock_not_found":
-        return f"{sku} was known in {known}" if known else None
-    location = call.location or LOCATIONS[0]
-    return f"{sku} was known in {location}" if location in known else None
-
-
-def _wrong_units(call: Call, code: str, model: LedgerModel) -> str | None:
-    """Judge a refusal for units: at no prefix since the request began were there enough."""
-    operation, first_seq = call.operation, call.seqs[call.partition]
-    if operation.kind == "reserve":
-        place = (SITE, call.skus[0], call.location or "")
-        least, wanted = model.least_available(place, first_seq, model.seq), operation.quantity
-        if operation.flag:
-            wanted = 1
-    else:
-        place = (SITE, call.skus[0], call.location or LOCATIONS[0])
-        bins = model.bins_between(place, first_seq, model.seq)
-        if code == "below_committed":
-            most = max(reserved + held for _, _, reserved, held in bins)
-            return f"only {most} were ever committed" if operation.quantity >= most else None
-        if code == "exceeds_held":
-            least = min(held for *_, held in bins)
-        elif operation.kind == "move":
-            least = min(on_hand - held for _, on_hand, _, held in bins)
+        return _wrong_of_reservation(call, refused, models, since)
+    if kind.startswith("reserve"):
+        if code == "attempt_abandoned":
+            return None if call.lasted_s > _SLOW_S else f"it took {call.lasted_s:.1f} s only"
+        return _wrong_units(call, refused, models, since)
+    if code in _UNKNOWN:
+        known = model.bins_known(SITE, call.skus[0], since[call.partition])
+        if code == "stock_not_found":
+            is_right = kind not in _MAKES_BINS and not known
         else:
-            least = min(on_hand - reserved - held for _, on_hand, reserved, held in bins)
-        wanted = abs(operation.quantity)
-    return f"{least} were always there in {place}, asked were {wanted}" if least >= wanted else None
+            location = call.location or (LOCATIONS[0] if kind != "pick_stock" else "")
+            is_right = bool(location) and location not in known and kind not in _MAKES_BINS
+        if kind == "adjust" and call.operation.quantity > 0:
+            is_right = False
+        return None if is_right else f"{call.skus[0]} was known in {sorted(known)}"
+    if kind == "pick_stock":
+        return _wrong_units(call, refused, models, since)
+    if kind == "receive" and code == "lot_expiry_differs":
+        return _wrong_date(call, model, since[call.partition])
+    if kind.startswith("read"):
+        return "it only reads"
+    location = call.location or LOCATIONS[0]
+    bins = model.bins_between((SITE, call.skus[0], location), since[call.partition], model.seq)
+    reasons = [_refusal(call, bin_) for bin_ in bins]
+    said = (code, refused.fields.get("available", refused.fields.get("held")))
+    return None if said in reasons else f"it says {said}, right would have been {reasons} at {location}"
 
 
-def _wrong_of_reservation(call: Call, code: str, models: Sequence[LedgerModel], latest_ms: int) -> str | None:
-    assert call.subject is not None
-    partition, number = call.subject
-    promise = models[partition].promises[number]
-    shares = [promise]
-    shares += [models[share[0]].promises[share[1]] for share in promise.detail.get("parts", ())]
-    if code == "reservation_hard":
-        return None if promise.expires_at_ms is None else f"it expires at {promise.expires_at_ms}"
-    if code == "reservation_pending":
-        return None if len(shares) > 1 else "it does not span partitions"
-    if code == "sku_required":
-        skus = promise.skus | {line[2] for line in promise.detail.get("requested", ())}
-        is_one = len(shares) == 1 and len(skus) == 1
-        return "it is of one SKU" if is_one else None
-    if code == "reservation_resolved":
-        is_due = promise.expires_at_ms is not None and promise.expires_at_ms <= latest_ms
-        is_spent = all(any(not state[-1] for _, state in share.states) for share in shares)
-        return None if is_due or is_spent else f"{sum(share.open_units for share in shares)} units are open"
-    if len(shares) == 1:  # Exceeds what is reserved.
-        states = models[partition].promise_states(number, call.seqs[partition], models[partition].seq)
-        least = min(state[-1] for state in states)
-        if least >= call.operation.quantity or not call.operation.flag:
-            return f"{least} units were always open"
+def _refusal(call: Call, bin_: BinState) -> tuple[str, int | None] | None:
+    """Return the (code, units) with which an operation has to be refused at a bin that is known, or None."""
+    operation, kind = call.operation, call.operation.kind
+    code, wanted = LOTS[operation.lot], abs(operation.quantity)
+    if kind == "move":
+        return _short(wanted, bin_.on_hand - bin_.held)
+    has_to_be_there = kind in _NAMES_LOTS and (kind != "adjust" or operation.quantity < 0)
+    if has_to_be_there and code is not None and all(lot.code != code for lot in bin_.lots):
+        return "lot_not_found", None
+    if kind in ("hold", "unhold"):
+        lots = [lot for lot in bin_.lots if code in (None, lot.code)]
+        if kind == "hold":
+            return _short(wanted, sum(lot.free for lot in lots))
+        held = sum(lot.held for lot in lots)
+        return ("exceeds_held", held) if held < wanted else None
+    meant = bin_.meant(code)
+    if meant is None:
+        return "lot_required", None
+    if kind == "count":
+        return _below(operation.quantity, meant)
+    return _short(wanted, meant.free) if operation.quantity < 0 else None
+
+
+def _short(wanted: int, available: int) -> tuple[str, int] | None:
+    return ("insufficient_stock", available) if available < wanted else None
+
+
+def _below(counted: int, lot: LotState) -> tuple[str, int] | None:
+    held = lot.held - dict(lot.holds).get("short", 0)
+    return ("below_committed", held) if counted < lot.reserved + held else None
+
+
+def _wrong_date(call: Call, model: LedgerModel, since: int) -> str | None:
+    """A lot has one date: L1's is given, and L1 may be there without one, where it was found."""
+    if LOTS[call.operation.lot] != "L1":
+        return "only lot L1 is given a date"
+    for location in LOCATIONS:
+        for bin_ in model.bins_between((SITE, call.skus[0], location), since, model.seq):
+            lot = bin_.lot("L1")
+            if lot.on_hand and lot.expires_at_ms is None:
+                return None
+    return "it was there with no other date"
+
+
+def _wrong_units(
+    call: Call, refused: Refused, models: Sequence[LedgerModel], since: Sequence[int]
+) -> str | None:
+    """Judge a refusal for units of a SKU: at some prefix there were not enough, and so many as it says."""
+    operation, fields = call.operation, refused.fields
+    if refused.code != "insufficient_stock" or fields["requested"] != operation.quantity:
+        return f"asked were {operation.quantity} units: {fields}"
+    named = str(fields.get("sku", call.skus[0]))
+    if named not in call.skus:
+        return f"{named} was not asked for"
+    is_partial = operation.flag and operation.kind.startswith("reserve")
+    for sku in call.skus if is_partial else (named,):
+        number = partition_of(SITE, sku, len(models))
+        place = (SITE, sku, call.location or "")
+        units = models[number].available_between(place, since[number], models[number].seq)
+        if min(units) >= (1 if is_partial else operation.quantity):
+            return f"{min(units)} of {sku} were always there, asked were {operation.quantity}"
+        if sku == named and fields["available"] not in units:
+            return f"it says that {fields['available']} of {sku} were available, there were {sorted(units)}"
     return None
+
+
+def _wrong_of_reservation(
+    call: Call, refused: Refused, models: Sequence[LedgerModel], since: Sequence[int]
+) -> str | None:
+    assert call.subject is not None
+    code, operation, fields = str(refused.code), call.operation, refused.fields
+    home = models[call.subject[0]].promises[call.subject[1]]
+    shares = [home, *(models[part[0]].promises[part[1]] for part in home.parts or ())]
+    skus = {sku for share in shares for sku in share.skus.values()}
+    if home.parts is not None and call.sku is not None:
+        shares = [share for share in shares if call.sku in share.skus.values()]
+    if code == "reservation_resolved":
+        open_units = sum(share.open_units for share in shares)
+        is_over = all(any(not state[-1] for _, state in share.states) for share in shares)
+        return None if is_over else f"{open_units} units are open"
+    if operation.kind == "extend":
+        is_hard = code == "reservation_hard" and None in home.dates
+        return None if is_hard else f"it expires at {home.expires_at_ms}"
+    if operation.kind == "read_reservation":
+        return "it only reads"
+    if code == "sku_required":
+        is_right = operation.flag and call.sku is None and len(skus) > 1
+        return None if is_right else "it has a SKU or no quantity"
+    if code == "insufficient_stock" and operation.kind == "pick" and call.location is not None:
+        number = partition_of(SITE, str(fields["sku"]), len(models))
+        place = (SITE, str(fields["sku"]), call.location)
+        units = models[number].available_between(place, since[number], models[number].seq)
+        # Of a line that is served from several lots or for several allocations, it says what is left for one.
+        is_right = fields["available"] <= max(units) and fields["available"] < fields["requested"]
+        return None if is_right else f"it says {fields}, there were {units}"
+    if code != "exceeds_reserved" or (len(skus) > 1 and call.sku is None):
+        return "that is no reason"
+    reserved, asked = fields["reserved"], fields["requested"]
+    number = shares[0].partition
+    known = shares[0].held_between(call.sku, since[number], models[number].seq)
+    is_right = reserved in known and asked == (operation.quantity if operation.flag else reserved)
+    if is_right and (asked > reserved or not reserved):
+        return None
+    return f"it says {fields}, there were {known}, asked were {operation.quantity}"

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from simulation.coverage import RUNS_MIN, counted, never_happened
 from simulation.plan import LOCATIONS, LOTS, Fault, Operation, Plan
 from simulation.run import Result
 
@@ -9,6 +10,7 @@ from simulation.run import Result
 def summary(results: list[Result], seconds: float) -> dict[str, Any]:
     """Return the sums over runs."""
     failed = [result for result in results if result.violation is not None]
+    counts = counted(results)
     return {
         "histories": len(results),
         "failed": len(failed),
@@ -21,6 +23,8 @@ def summary(results: list[Result], seconds: float) -> dict[str, Any]:
         "virtual_s": round(sum(result.virtual_s for result in results), 1),
         "seconds": round(seconds, 1),
         "histories_per_minute": round(len(results) / seconds * 60, 1) if seconds else 0.0,
+        **counts,
+        "never_happened": never_happened(counts) if len(results) >= RUNS_MIN else [],
         "violations": [{"seed": result.plan.seed, "violation": result.violation} for result in failed],
     }
 
@@ -33,6 +37,8 @@ def history(plan: Plan) -> list[str]:
         while faults and faults[0].after <= place:
             lines.append(f"        ! {_said(faults.pop(0))}")
         lines.append(f"key-{place:<4} client {operation.client}: {_words(operation)}")
+        if place + 1 == plan.calm_after:
+            lines.append("        ! all faults end")
     lines += [f"        ! {_said(fault)}" for fault in faults]
     return lines
 
@@ -50,6 +56,9 @@ def _words(operation: Operation) -> str:
         case "pick" | "release" | "extend" | "read_reservation":
             what = f"of its reservation {operation.back + 1} from the newest"
             what += f", {operation.quantity} units" if operation.flag else ""
+            what += ", one SKU" if operation.names_sku else ""
+            what += f", from{where.removeprefix(' at')}" if operation.is_elsewhere else ""
+            what += ", the rest is not there" if operation.is_short else ""
         case "repeat" | "reuse":
             what = f"of its key {operation.back + 1} from the newest"
         case "read_stock" | "read_bin":

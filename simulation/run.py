@@ -7,6 +7,7 @@ import hashlib
 import logging
 import sys
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from random import Random
@@ -14,16 +15,25 @@ from typing import Any
 
 import structlog
 
+from actors.outcomes import Answered
 from simulation.clients import Client
 from simulation.loop import Process, SimulatedLoop, Stuck
-from simulation.plan import Plan
+from simulation.plan import Operation, Plan, last_round
 from simulation.referee import Referee, Violation
 from simulation.trouble import Trouble
 from simulation.world import World
 
 _CALM_S_MAX = 90.0
 """Virtual seconds within which everything is answered, and after the last fault available and at rest."""
+_AVAILABLE_S = 30.0
+"""Virtual seconds after the last fault within which whatever was under way is answered."""
+_ANSWER_S_MAX = 5.0
+"""Virtual seconds within which whatever is asked later is answered."""
 _SETTLING_S = 6.0
+_REFUSED = frozenset({"count", "reuse"})
+"""What may be refused when there is enough of everything."""
+_LAST_KEY = 10_000_000
+"""The first key of the last round: above those of any plan."""
 _UNSEEN_S_MAX = 5.0
 """Virtual seconds within which somebody looks at a task's error."""
 
@@ -43,6 +53,11 @@ class Result:
     steps: int
     """Callbacks that ran."""
     virtual_s: float
+    faults_by_kind: dict[str, int]
+    """How often each fault met something to harm."""
+    effects: dict[str, int]
+    """What came of them: see `simulation.coverage`."""
+    entries_by_kind: dict[str, int]
     digest: str
     """Of every ledger and every answer: the same for the same plan and code."""
 
@@ -71,7 +86,8 @@ class _Scene:
         self.referee = Referee(self._world)
         self._trouble = Trouble(self._world)
         self._begun = 0
-        self._faults = list(plan.faults)
+        self._calm_s: float | None = None
+        """When the last fault ended."""
         self._faults_left = list(plan.faults)
         loop.on_exception = self._failed
 
@@ -84,29 +100,12 @@ class _Scene:
         world, plan = self._world, self._plan
         await world.start()
         await self._calm(self._unserved)
-        clients = [
-            Client(
-                number,
-                world,
-                self.referee,
-                Random(f"client {plan.seed} {number}"),
-                Process(f"client-{number}"),
-            )
-            for number in range(plan.clients)
-        ]
+        clients = [self._client(number) for number in range(plan.clients)]
         tasks = [self._loop.spawn(None, self._act(client)) for client in clients]
         try:
-            while not all(task.done() for task in tasks):
-                await asyncio.sleep(0.1)
-                self._look()
-                for client in clients:
-                    if client.waits_for and self._loop.time() - client.waits_since_s > _CALM_S_MAX:
-                        self.referee.blame(
-                            "liveness", f"not answered for {_CALM_S_MAX:g} s: {client.waits_for}"
-                        )
-            for task in tasks:
-                task.result()
-            self._trouble.end()
+            await self._watch(clients, tasks)
+            self._end_troubles()
+            await self._ask_everything()
             await self._rest()
             self._look(unseen_s=0.0)
             self.referee.judge_end()
@@ -124,9 +123,52 @@ class _Scene:
         if self.referee.violation is not None:
             raise self.referee.violation
 
+    def _client(self, number: int) -> Client:
+        random = Random(f"client {self._plan.seed} {number}")
+        return Client(number, self._world, self.referee, random, Process(f"client-{number}"))
+
+    async def _watch(self, clients: list[Client], tasks: list[asyncio.Task[None]]) -> None:
+        """Wait until clients are done, and see that each is answered in time. Raises Violation."""
+        while not all(task.done() for task in tasks):
+            await asyncio.sleep(0.1)
+            self._look()
+            for client in clients:
+                due_s = client.waits_since_s + _CALM_S_MAX
+                if self._calm_s is not None:
+                    due_s = max(client.waits_since_s, self._calm_s + _AVAILABLE_S) + _ANSWER_S_MAX
+                if client.waits_for and self._loop.time() > due_s:
+                    waited_s = self._loop.time() - client.waits_since_s
+                    self.referee.blame("liveness", f"not answered for {waited_s:.1f} s: {client.waits_for}")
+        for task in tasks:
+            task.result()
+
+    def _end_troubles(self) -> None:
+        if self._calm_s is None:
+            self._calm_s = self._loop.time()
+            self._trouble.end()
+
+    async def _ask_everything(self) -> None:
+        """Have every kind of request answered for every SKU, now that nothing goes wrong."""
+        clients = [self._client(self._plan.clients + sku) for sku in range(self._plan.skus)]
+        key = _LAST_KEY
+        for step in last_round(self._plan.skus, len(self._world.gateways)):
+            tasks = [
+                self._loop.spawn(None, self._ask(client, key + client.number, operation))
+                for client, operation in zip(clients, step, strict=True)
+            ]
+            await self._watch(clients, tasks)
+            key += 100
+
+    async def _ask(self, client: Client, place: int, operation: Operation) -> None:
+        outcome = await client.perform(place, operation)
+        if not isinstance(outcome, Answered) and operation.kind not in _REFUSED:
+            self.referee.blame("liveness", f"key-{place} ({operation.kind}) of what is there: {outcome}")
+
     async def _act(self, client: Client) -> None:
         for place, operation in enumerate(self._plan.operations):
             if operation.client == client.number:
+                if self._plan.calm_after is not None and self._begun >= self._plan.calm_after:
+                    self._end_troubles()
                 self._begun += 1
                 while self._faults_left and self._faults_left[0].after <= self._begun:
                     self._trouble.begin(self._faults_left.pop(0))
@@ -183,7 +225,9 @@ class _Scene:
         """Return what came of it."""
         referee, violation = self.referee, self.referee.violation
         digest = hashlib.blake2b(digest_size=12)
+        kinds: Counter[str] = Counter()
         for tables in self._world.storage.database.partitions:
+            kinds.update(str(entry.kind) for entry in tables.ledger)
             for entry in tables.ledger:
                 digest.update(repr(tuple(entry)).encode())
         digest.update(referee.digest.digest())
@@ -193,13 +237,16 @@ class _Scene:
             self._plan,
             None if violation is None else str(violation),
             len(self._plan.operations),
-            self._trouble.count,
+            self._trouble.counts.total(),
             referee.answers,
             referee.refusals,
             referee.unknown,
             sum(model.seq for model in referee.models),
             self._loop.steps,
             self._loop.time(),
+            dict(self._trouble.counts),
+            dict(self._loop.effects),
+            dict(kinds),
             digest.hexdigest(),
         )
 

@@ -14,7 +14,7 @@ from typing import Any
 from engine.entries import Entry
 from persistence.memory import MemoryCursors, MemoryDatabase, MemoryDirectory, MemoryLedger, MemorySnapshots
 from persistence.ports import OutcomeUnknown, Unavailable
-from simulation.loop import SimulatedLoop
+from simulation.loop import Process, SimulatedLoop
 
 _LATE_S_MAX = 1.5
 """How much later than its caller gave up a commit may still happen."""
@@ -40,6 +40,8 @@ class Flight:
     entries: Sequence[Entry]
     is_ended: bool = False
     """It was committed or refused, or its session was ended before."""
+    is_unknown: bool = False
+    """Its answer is lost."""
 
 
 class Storage:
@@ -51,7 +53,15 @@ class Storage:
         self.database = MemoryDatabase(partitions)
         self.weather = StorageWeather()
         self.on_committed: Callable[[str, Sequence[Entry]], None] = lambda _writer, _entries: None
+        self.cut_off_until_s: dict[str, float] = {}
+        """Hosts that cannot reach it until then, by name."""
         self._world = loop.within(None)
+
+    def is_cut_off(self, process: Process | None) -> bool:
+        """Whether nothing passes between a process and the server now."""
+        if not self.cut_off_until_s or process is None:
+            return False
+        return self.cut_off_until_s.get(process.name, 0.0) > self.loop.time()
 
     def delay_s(self) -> float:
         """Return how long a request or an answer travels and is worked on now."""
@@ -68,10 +78,19 @@ class Storage:
     async def ask(self, act: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever it returns
         """Have the server do something that may be asked for again. Raises Unavailable."""
         answer = self.loop.create_future()
-        self.later(self.delay_s(), self._serve, act, answer)
+        process = self.loop.process()
+        if self.is_cut_off(process):
+            self.later(self.cut_off_s(), _fail, answer, Unavailable("the database is out of reach"))
+        else:
+            self.later(self.delay_s(), self._serve, act, answer, process)
         return await answer
 
-    def _serve(self, act: Callable[[], Any], answer: "asyncio.Future[Any]") -> None:
+    def cut_off_s(self) -> float:
+        """Return how long it takes a host that is cut off to notice it; counts that it does."""
+        self.loop.effects["request of a host that is cut off"] += 1
+        return 0.05 + self.random.random() * 0.5
+
+    def _serve(self, act: Callable[[], Any], answer: "asyncio.Future[Any]", process: Process | None) -> None:
         weather = self.weather
         if weather.is_down or self.happens(weather.fail_odds):
             self.later(self.delay_s(), _fail, answer, Unavailable("the database is away"))
@@ -81,7 +100,8 @@ class Storage:
         except Exception as fault:  # noqa: BLE001 - it is the caller's
             self.later(self.delay_s(), _fail, answer, fault)
             return
-        if self.happens(weather.lose_odds):
+        if self.is_cut_off(process) or self.happens(weather.lose_odds):
+            self.loop.effects["answer of the database lost"] += 1
             self.later(self.delay_s(), _fail, answer, Unavailable("the answer was lost"))
         else:
             self.later(self.delay_s(), _give, answer, result)
@@ -143,13 +163,17 @@ class RemoteLedger(Remote):
             process = storage.loop.process()
             if process is not None:
                 process.on_killed.append(lambda: self._cut_off(flight))
-            if storage.happens(storage.weather.lose_odds):
-                unknown = OutcomeUnknown("the connection was lost during a commit")
+            unknown = OutcomeUnknown("the connection was lost during a commit")
+            if storage.is_cut_off(process):
+                storage.later(storage.cut_off_s(), _fail, answer, unknown)
+                flight.is_ended = True
+            elif storage.happens(storage.weather.lose_odds):
+                flight.is_unknown = True
                 storage.later(arrives_s, _fail, answer, unknown)
                 arrives_s *= storage.random.random() * 2
                 if storage.random.random() < 0.3:
                     arrives_s += storage.random.random() * _LATE_S_MAX
-            storage.later(arrives_s, self._commit, flight, answer)
+            storage.later(arrives_s, self._commit, flight, answer, process)
             try:
                 await answer
             except OutcomeUnknown:
@@ -165,6 +189,7 @@ class RemoteLedger(Remote):
 
             def act() -> bool:
                 for flight in self._abandoned:
+                    self._storage.loop.effects["commit cancelled, its outcome unknown"] += not flight.is_ended
                     flight.is_ended = True
                 self._abandoned.clear()
                 return bool(done(self._adapter.is_committed(entries)))  # type: ignore[attr-defined]
@@ -176,13 +201,14 @@ class RemoteLedger(Remote):
         if self._storage.random.random() < 0.5:
             flight.is_ended = True
 
-    def _commit(self, flight: Flight, answer: "asyncio.Future[None]") -> None:
+    def _commit(self, flight: Flight, answer: "asyncio.Future[None]", process: Process | None) -> None:
         storage = self._storage
         if flight.is_ended:
             return
         flight.is_ended = True
         if storage.weather.is_down or storage.happens(storage.weather.fail_odds):
             storage.later(storage.delay_s(), _fail, answer, Unavailable("the database is away"))
+            storage.loop.effects["commit refused"] += 1
             return
         try:
             storage.database.commit(flight.entries)
@@ -190,6 +216,14 @@ class RemoteLedger(Remote):
             storage.later(storage.delay_s(), _fail, answer, fault)
             return
         storage.on_committed(self._host, flight.entries)
+        if storage.is_cut_off(process):
+            flight.is_unknown = True
+            unknown = OutcomeUnknown("the host was cut off during a commit")
+            storage.later(storage.cut_off_s(), _fail, answer, unknown)
+            return
+        if flight.is_unknown:
+            is_late = any(flight is one for one in self._abandoned)
+            storage.loop.effects["commit late" if is_late else "commit without an answer"] += 1
         storage.later(storage.delay_s(), _give, answer, None)
 
 

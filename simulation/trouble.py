@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from simulation.network import Weather
 from simulation.storage import StorageWeather
 
 if TYPE_CHECKING:
+    from simulation.loop import Process
     from simulation.plan import Fault
     from simulation.world import SimulatedHost, World
 
@@ -24,17 +26,18 @@ class Trouble:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self.count = 0
+        self.counts: Counter[str] = Counter()
+        """How often each fault met something that it could harm."""
         self.is_over = False
+        self._paused: list[Process] = []
 
     def begin(self, fault: Fault) -> None:
         """Have a fault happen after the callbacks that it waits for."""
         self._world.loop.after_steps(fault.steps, lambda: self._strike(fault))
 
     def _strike(self, fault: Fault) -> None:
-        if not self.is_over:
-            self.count += 1
-            getattr(self, f"_{fault.kind}")(fault)
+        if not self.is_over and getattr(self, f"_{fault.kind}")(fault) is not False:
+            self.counts[fault.kind] += 1
 
     def end(self) -> None:
         """Let nothing go wrong any more."""
@@ -43,10 +46,13 @@ class Trouble:
         world.network.weather = Weather()
         world.network.release()
         world.storage.weather = StorageWeather()
+        world.storage.cut_off_until_s.clear()
+        world.doomed_s.clear()
         world.broadcast.weather = BroadcastWeather()
         world.clock_ahead_ms.clear()
-        for host in world.hosts:
-            world.loop.go_on(host.process)
+        for process in self._paused:
+            world.loop.go_on(process)
+        self._paused.clear()
 
     def _later(self, seconds: float, act: Callable[[], None]) -> None:
         loop = self._world.loop
@@ -58,12 +64,13 @@ class Trouble:
 
     # Processes
 
-    def _kill_host(self, fault: Fault) -> None:
+    def _kill_host(self, fault: Fault) -> bool:
         host = self._host(fault)
         if host is not None:
             self._world.kill_host(host)
+        return host is not None
 
-    def _depose_host(self, fault: Fault) -> None:
+    def _depose_host(self, fault: Fault) -> bool:
         """Another host takes partitions whose owner lives and hears everything."""
         hosts, target = self._world.hosts, self._host(fault)
         others = [host for host in hosts if host is not target]
@@ -72,8 +79,9 @@ class Trouble:
             share = owned[: 1 + int(fault.size * len(owned))]
             taker = others[fault.steps % len(others)]
             self._world.loop.spawn(taker.process, _take(taker, share))
+        return target is not None and bool(others) and bool(target.running.host.owned)
 
-    def _hand_over(self, fault: Fault) -> None:
+    def _hand_over(self, fault: Fault) -> bool:
         """A host gives some of its partitions to another, as when they are moved on purpose."""
         hosts, source = self._world.hosts, self._host(fault)
         others = [host for host in hosts if host is not source]
@@ -82,39 +90,103 @@ class Trouble:
             share = owned[: 1 + int(fault.size * len(owned) / 2)]
             target = others[fault.steps % len(others)]
             self._world.loop.spawn(source.process, _give(source, share, target.address))
+        return source is not None and bool(others) and bool(source.running.host.owned)
 
-    def _pause_host(self, fault: Fault) -> None:
+    def _kill_starting(self, fault: Fault) -> bool:
+        """Kill a host, and the one that is started for it before that serves."""
         host = self._host(fault)
-        if host is not None:
-            self._world.loop.pause(host.process)
-            self._later(fault.seconds, lambda: self._world.loop.go_on(host.process))
+        if host is None:
+            return False
+        self._world.doomed_s += [0.6 * fault.size] * 2
+        self._world.kill_host(host)
+        return True
 
-    def _kill_gateway(self, fault: Fault) -> None:
-        self._world.kill_gateway(fault.target % len(self._world.gateways))
+    def _pause(self, process: Process, seconds: float, woken: Callable[[], None]) -> None:
+        loop = self._world.loop
+        loop.pause(process)
+        self._paused.append(process)
+
+        def wake() -> None:
+            if process.is_paused:
+                woken()
+                loop.go_on(process)
+
+        self._later(seconds, wake)
+
+    def _pause_host(self, fault: Fault) -> bool:
+        host = self._host(fault)
+        if host is None:
+            return False
+        world, name = self._world, host.name
+
+        def woken() -> None:
+            believed = host.running.host.owned
+            if any(world.storage.database.partitions[number].host != name for number in believed):
+                world.loop.effects["host woken after it was replaced"] += 1
+
+        self._pause(host.process, fault.seconds, woken)
+        return True
+
+    def _pause_gateway(self, fault: Fault) -> bool:
+        gateway = self._world.gateways[fault.target % len(self._world.gateways)]
+        if gateway is None:
+            return False
+        self._pause(gateway.process, fault.seconds, lambda: None)
+        return True
+
+    def _pause_supervisor(self, fault: Fault) -> None:
+        process, _ = self._world.supervisors[-1]
+        self._pause(process, fault.seconds, lambda: None)
+
+    def _kill_gateway(self, fault: Fault) -> bool:
+        return self._world.kill_gateway(fault.target % len(self._world.gateways))
 
     def _kill_supervisor(self, _: Fault) -> None:
         self._world.loop.spawn(None, self._world.replace_supervisor())
 
-    def _clock_steps(self, fault: Fault) -> None:
+    def _clock_steps(self, fault: Fault) -> bool:
         host = self._host(fault)
-        if host is not None:
-            world = self._world
-            ahead_ms = world.clock_ahead_ms.get(host.name, 0) + (_HOUR_MS if fault.size > 0.7 else -_HOUR_MS)
-            world.clock_ahead_ms[host.name] = ahead_ms
-            world.ahead_ms_max = max(world.ahead_ms_max, ahead_ms)
+        if host is None:
+            return False
+        ahead_ms = self._step(host.name, fault)
+        self._world.ahead_ms_max = max(self._world.ahead_ms_max, ahead_ms)
+        return True
+
+    def _gateway_clock_steps(self, fault: Fault) -> bool:
+        gateway = self._world.gateways[fault.target % len(self._world.gateways)]
+        if gateway is None:
+            return False
+        self._step(gateway.process.name, fault)
+        return True
+
+    def _step(self, name: str, fault: Fault) -> int:
+        """Set a clock forth or back; return by how much it is ahead then."""
+        clocks = self._world.clock_ahead_ms
+        clocks[name] = clocks.get(name, 0) + (_HOUR_MS if fault.size > 0.5 else -_HOUR_MS)
+        return clocks[name]
 
     # Network
 
-    def _hold_network(self, fault: Fault) -> None:
+    def _hold_network(self, fault: Fault) -> bool:
         host = self._host(fault)
         if host is not None:
             self._world.network.hold(host.name, fault.seconds * 2)
+        return host is not None
 
     def _cut_connections(self, fault: Fault) -> None:
         self._world.network.weather.cut_odds = 0.005 + 0.1 * fault.size**2
         self._later(fault.seconds, lambda: setattr(self._world.network.weather, "cut_odds", 0.0))
 
     # Storage
+
+    def _cut_off_host(self, fault: Fault) -> bool:
+        """One host cannot reach the database; the others can."""
+        host = self._host(fault)
+        if host is None:
+            return False
+        until_s = self._world.loop.time() + fault.seconds * 3
+        self._world.storage.cut_off_until_s[host.name] = until_s
+        return True
 
     def _storage_down(self, fault: Fault) -> None:
         weather = self._world.storage.weather
@@ -156,11 +228,12 @@ class Trouble:
     def _streams_forget(self, fault: Fault) -> None:
         self._world.broadcast.crash(keeps=0.0 if fault.size < 0.3 else fault.size)
 
-    def _give_up(self, fault: Fault) -> None:
+    def _give_up(self, fault: Fault) -> bool:
         """A host ends in order, as when it is told to."""
         host = self._host(fault)
         if host is not None:
             self._world.loop.spawn(host.process, _stop(host))
+        return host is not None
 
 
 async def _take(host: SimulatedHost, partitions: list[int]) -> None:

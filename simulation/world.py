@@ -68,10 +68,13 @@ class World:
         """Those whose process lives."""
         self.supervisors: list[tuple[Process, Supervisor]] = []
         self.gateways: list[SimulatedGateway | None] = [None] * gateways
-        self.clock_ahead_ms: dict[str, int] = {}
-        """By how much a process's clock is ahead."""
+        self.clock_ahead_ms = loop.clock_ahead_ms
         self.ahead_ms_max = 0
-        """By how much any clock ever was ahead: a partition's time does not go back with it."""
+        """By how much any host's clock ever was ahead: a partition's time does not go back with it."""
+        self.starting: list[Process] = []
+        """Hosts' processes that do not listen yet."""
+        self.doomed_s: list[float] = []
+        """The hosts that start next are killed so many seconds later, if they are not up by then."""
         self.broken: list[str] = []
         """Hosts whose memory did not follow: none must."""
         self.on_kill: Callable[[SimulatedHost], None] = lambda _: None
@@ -83,7 +86,8 @@ class World:
 
     def clock(self, name: str) -> Callable[[], int]:
         """Return a process's clock: milliseconds UTC."""
-        return lambda: EPOCH_MS + int(self.loop.time() * 1000) + self.clock_ahead_ms.get(name, 0)
+        ahead_ms = self.clock_ahead_ms
+        return lambda: EPOCH_MS + int(self.loop.time() * 1000) + ahead_ms.get(name, 0)
 
     def _next(self, what: str) -> str:
         self._counted += 1
@@ -119,9 +123,7 @@ class World:
     async def _serve_gateway(self, process: Process, place: int) -> None:
         await asyncio.sleep(self.random.uniform(*_START_S))
         lanes = LaneGateway(directory(self.storage), TOKEN, self.partitions, timeout_s=5.0)
-        reservations = SpanningReservations(
-            lanes, self.clock(process.name), tentative_ttl_s=0.4, random_bytes=self.random.randbytes
-        )
+        reservations = SpanningReservations(lanes, tentative_ttl_s=0.4, random_bytes=self.random.randbytes)
         self.gateways[place] = SimulatedGateway(process, lanes, reservations)
 
     # Calls
@@ -163,16 +165,31 @@ class World:
             self.on_kill(host)
         self.loop.kill(host.process)
 
-    def kill_gateway(self, place: int) -> None:
-        """End a gateway; its callers see their connections break, and another one starts."""
+    def kill_starting(self, process: Process) -> None:
+        """End a host that is not up yet: before it listens, or before it owns anything."""
+        host = next((host for host in self.hosts if host.process is process), None)
+        if process in self.starting:
+            self.starting.remove(process)
+            self.loop.effects["host killed before it listened"] += 1
+            self.loop.kill(process)
+        elif host is not None and not any(owned.is_ready for owned in host.running.host.owned.values()):
+            self.loop.effects["host killed before it served"] += 1
+            self.kill_host(host)
+
+    def kill_gateway(self, place: int) -> bool:
+        """End a gateway; its callers see their connections break, and another one starts.
+
+        Returns whether there was one.
+        """
         gateway = self.gateways[place]
         if gateway is None:
-            return
+            return False
         self.gateways[place] = None
         self.loop.kill(gateway.process)
         for answer in list(gateway.calls):
             _settle(answer, None, GatewayDied("the connection to the gateway broke"))
         self.start_gateway(place)
+        return True
 
     async def replace_supervisor(self) -> None:
         """End the supervisor; its hosts live on, and the next one replaces them."""
@@ -202,6 +219,10 @@ class _Launcher:
         world = self._world
         await asyncio.sleep(world.random.uniform(*_START_S))
         process = Process(world._next(name))
+        world.starting.append(process)
+        if world.doomed_s:
+            after_s = world.doomed_s.pop(0)
+            world.loop.call_later(after_s, world.kill_starting, process, context=world.loop.within(None))
         ready: asyncio.Future[SimulatedHost] = world.loop.create_future()
         died = Unavailable("the process died while it started")
         process.on_killed.append(lambda: _settle(ready, None, died))
@@ -239,8 +260,11 @@ class _Launcher:
             partitions=world.partitions,
             on_broken=broken,
         )
+        # Importing, connecting and preparing take a while, in which nothing of it listens.
+        await asyncio.sleep(world.random.uniform(*_START_S))
         address = await running.start("127.0.0.1")
         host = SimulatedHost(name, address, process, running)
+        world.starting.remove(process)
         world.hosts.append(host)
         if not ready.done():
             ready.set_result(host)

@@ -114,9 +114,8 @@ async def test_an_attempt_is_found_at_its_home_only(keeper: Make) -> None:
     await one.take_over()
     await one.receive(9)
     lines = (ReserveLine("LDN", "tea", 2),)
-    deadline_ms = NOON_MS + 5000
-    await one.do(ReserveTentatively("attempt-1", 2, deadline_ms, lines))
-    await one.do(ReserveTogether("attempt-2", deadline_ms, ((2, 7, NOON_MS),), lines))
+    await one.do(ReserveTentatively("attempt-1", 2, 1, lines))
+    await one.do(ReserveTogether("attempt-2", 1, ((2, 7, NOON_MS),), lines))
     await one.save()
     assert await one.snapshots.load_attempt(1, "attempt-1") == EMPTY
     rows = await one.snapshots.load_attempt(1, "attempt-2")
@@ -135,7 +134,7 @@ async def test_a_line_that_found_nothing_elsewhere_comes_back_without_the_stock_
     await other.save()
     line, missing = ReserveLine("LDN", "tea", 2), ReserveLine("LDN", "jam", 6, index=1)
     (decided, *_) = await home.do(
-        ReserveTogether("attempt", NOON_MS + 5_000, (), (line,), 60, None, partial=True, missing=(missing,))
+        ReserveTogether("attempt", 1, (), (line,), 60, None, partial=True, missing=(missing,))
     )
     await home.save()
     await home.do(PickReservation(decided.seq, NOON_MS), "noted")
@@ -196,7 +195,7 @@ async def test_shares_that_nobody_settled_are_named(keeper: Make) -> None:
     await one.receive(9)
     lines = (ReserveLine("LDN", "tea", 2),)
     share, settled = [
-        (await one.do(ReserveTentatively(attempt, 2, NOON_MS + 5000, lines)))[0] for attempt in ("a1", "a2")
+        (await one.do(ReserveTentatively(attempt, 2, 1, lines, ttl_ms=5_000)))[0] for attempt in ("a1", "a2")
     ]
     assert settled.reservation is not None
     await one.do(ConfirmReservation(settled.reservation, settled.at_ms, 7))

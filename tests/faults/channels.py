@@ -1,6 +1,5 @@
 """The ways by which recorded callers reach Binkeeper: HTTP, and lanes as programs on the cluster use them."""
 
-import time
 from typing import Any, NamedTuple, Protocol
 
 import httpx
@@ -106,7 +105,7 @@ class LaneChannel:
     def __init__(self, gateway: LaneGateway, site: str) -> None:
         self._gateway = gateway
         self._site = site
-        self._reservations = SpanningReservations(gateway, lambda: time.time_ns() // 1_000_000)
+        self._reservations = SpanningReservations(gateway)
 
     async def send(self, call: Call) -> Reply:
         try:

@@ -4,15 +4,19 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from engine.entries import Entry
+from simulation.__main__ import Options, again
+from simulation.causes import Group
 from simulation.clients import Call
+from simulation.coverage import counted, never_happened
 from simulation.loop import SimulatedLoop
 from simulation.mutants import MUTANTS
-from simulation.plan import Operation, plan
+from simulation.plan import FAULTS, KINDS, Fault, Operation, last_round, plan
 from simulation.referee import Referee
 from simulation.run import run
 from simulation.shrink import shrink
@@ -46,6 +50,73 @@ def test_a_history_without_faults_is_answered_at_once() -> None:
     assert result.virtual_s < 15
 
 
+def test_after_the_last_fault_everything_is_answered_soon_under_load() -> None:
+    result = run(plan(11, 600, calm_after=300))
+    assert result.violation is None
+    assert result.faults > 0
+    assert all(fault.after < 300 for fault in result.plan.faults)
+
+
+def test_a_request_that_is_not_answered_after_the_last_fault_is_blamed_in_seconds() -> None:
+    (mutant,) = [mutant for mutant in MUTANTS if "no move" in mutant.name]
+    calm = replace(plan(1, 300), faults=(), calm_after=1)
+    with mutant.patch():
+        found = run(calm)
+    assert str(found.violation).startswith("liveness: not answered for")
+    assert found.virtual_s < 45
+
+
+def test_every_kind_of_request_is_sent_to_every_sku_and_through_every_gateway() -> None:
+    steps = last_round(7, 4)
+    asked = [operation for step in steps for operation in step]
+    kinds = {operation.kind for operation in asked}
+    assert kinds == set(KINDS)
+    for kind in kinds:
+        of_kind = [operation for operation in asked if operation.kind == kind]
+        assert {operation.skus[0] for operation in of_kind} == set(range(7))
+        assert {operation.gateway for operation in of_kind} == set(range(4))
+
+
+def test_each_fault_that_is_claimed_does_harm_and_each_kind_of_entry_is_made() -> None:
+    results = []
+    for seed in range(1, 6):
+        troubles = tuple(
+            Fault(20 + 24 * place, kind, place + seed, 1.0 + seed, 0.9, 10 * place)
+            for place, kind in enumerate(sorted(FAULTS))
+        )
+        result = run(replace(plan(seed, 600), faults=troubles))
+        assert result.violation is None
+        results.append(result)
+    counts = counted(results)
+    assert all(counts["faults_by_kind"].values())
+    assert all(counts["entries_by_kind"].values())
+    assert sum(map(bool, counts["effects"].values())) >= 12
+
+
+def test_what_never_happened_is_told() -> None:
+    counts = counted([run(plan(3, 50, faults=False))])
+    assert {"kill_host", "frame late, its sender has sent it again"} <= set(never_happened(counts))
+    assert "stock_received" not in never_happened(counts)
+
+
+def test_the_command_that_is_printed_plays_a_history_with_the_same_options_again() -> None:
+    options = Options(9, 7, 60, True, 30, 2, False, False, 200, "", True)
+    words = again(8, options).split()
+    assert words == [
+        "binkeeper",
+        "simulate",
+        "--runs",
+        "1",
+        "--seed",
+        "8",
+        "--operations",
+        "60",
+        "--calm",
+        "--calm-after",
+        "30",
+    ]
+
+
 def test_the_same_seed_is_the_same_history() -> None:
     first, second = (run(plan(5, 300)) for _ in range(2))
     assert first.digest == second.digest
@@ -77,12 +148,19 @@ def test_another_process_plays_the_same_history() -> None:
         "without its last bin",
         "left alone",
         "old states",
+        "check the claim",
+        "client's clock",
+        "another machine's clock",
+        "held units",
+        "expire early",
+        "tail is not applied",
+        "no move",
     ],
 )
 def test_a_seeded_bug_is_found(name: str) -> None:
     (mutant,) = [mutant for mutant in MUTANTS if name in mutant.name]
     with mutant.patch():
-        assert any(run(plan(seed)).violation for seed in range(1, 13))
+        assert any(mutant.is_named_by(run(plan(seed)).violation) for seed in range(1, 13))
     assert run(plan(1, 200)).violation is None
 
 
@@ -94,7 +172,7 @@ def test_what_nothing_came_of_must_not_come_later() -> None:
     referee.given_up(call)
     assert referee.violation is None
     row = [None] * len(Entry._fields)
-    world.storage.database.keys["key"] = Entry(*row)._replace(kind="stock_received")
+    referee.causes.made["key"] = Group(0, Entry(*row)._replace(kind="stock_received"), 1)
     referee.judge_end()
     assert "told that nothing happened, but it did" in str(referee.violation)
 

@@ -56,6 +56,7 @@ TOGETHER = ReserveTogether("attempt", 1, (), (LINE,))
         ReserveStock((LINE._replace(strategy="best"),)),
         ReserveTentatively("attempt", 0, 1, ()),
         ReserveTentatively("attempt", 0, 1, (LINE._replace(quantity=-5),)),
+        ReserveTentatively("attempt", 0, 1, (LINE,), ttl_ms=2**62),
         TOGETHER._replace(missing=(LINE._replace(sku="\0"),)),
         TOGETHER._replace(missing=(LINE._replace(quantity=-5),)),
         TOGETHER._replace(missing=(LINE,) * (LINES_MAX + 1)),

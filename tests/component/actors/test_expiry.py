@@ -132,3 +132,18 @@ async def test_what_is_due_by_the_partitions_time_has_expired_though_the_clock_w
         assert await w.stock(sku) == (10, 0)
         late = await w.reservations.release(held["id"], quantity=None, sku=None, key=w.key())
         assert code_of(late) == "reservation_resolved"
+
+
+async def test_what_is_due_by_a_time_that_a_clock_set_ahead_is_recorded_before_it_is_refused() -> None:
+    async with world() as w:
+        await w.receive("TEA", 10)
+        held = view_of(await w.reserve("TEA", 4, ttl_s=60))
+        w.now_ms += 3_600_000
+        await w.receive("COFFEE", 1)
+        owned = w.hosts[0].host.owned[number_of("TEA")]
+        owned.state.at_ms = w.now_ms  # As when another SKU of this partition was changed meanwhile.
+        w.now_ms -= 3_600_000
+        outcome = await w.reservations.release(held["id"], quantity=None, sku=None, key="release")
+        assert code_of(outcome) == "reservation_resolved"
+        assert kinds(w, "TEA")[-1] == "reservation_expired"
+        assert await w.stock("TEA") == (10, 0)

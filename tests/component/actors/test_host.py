@@ -189,7 +189,7 @@ async def test_shares_of_an_attempt_that_nobody_decided_are_given_back() -> None
         await w.receive("TEA", 5)
         number = partition_of("LON", "TEA", PARTITIONS)
         line = ReserveLine("LON", "TEA", 5)
-        share = ReserveTentatively("attempt", (number + 1) % PARTITIONS, w.now_ms + 2_000, (line,))
+        share = ReserveTentatively("attempt", (number + 1) % PARTITIONS, 1, (line,), ttl_ms=2_000)
         view_of(await w.gateway.submit(number, share, "share"))
         assert code_of(await w.reserve("TEA", 1)) == "insufficient_stock"
         w.now_ms += 2_000

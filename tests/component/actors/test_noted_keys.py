@@ -125,7 +125,7 @@ async def test_a_coordinator_killed_at_any_step_of_a_change_is_followed_up(
     async with world() as w:
         public_id = await made(w)
         gateway = MortalGateway(w, dies_at=dies_at, sends_it=sends_it)
-        mortal = SpanningReservations(gateway, lambda: w.now_ms)
+        mortal = SpanningReservations(gateway)
         with contextlib.suppress(KilledError):
             await mortal.pick(
                 public_id, quantity=None, sku=None, location=None, lot=None, short_reason=None, key="k"

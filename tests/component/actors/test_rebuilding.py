@@ -171,7 +171,7 @@ async def test_a_share_is_not_settled_by_a_deadline_that_the_ledger_does_not_say
         await w.receive("TEA", 5)
         line = (ReserveLine("LON", "TEA", 2),)
         home, number = number_of("JAM"), number_of("TEA")
-        share = ReserveTentatively("one", home, w.now_ms + 60_000, line)
+        share = ReserveTentatively("one", home, 1, line, ttl_ms=60_000)
         view_of(await w.gateway.submit(number, share, "one hold"))
         await w.hosts[0].snapshotter.flush()
         await w.kill(w.hosts[0])

@@ -23,7 +23,7 @@ async def leave_undecided(w: World, *, away: int = 0) -> None:
     for n in range(SHARES):
         home = AWAY if n < away else HOME
         lines = (ReserveLine("LON", "TEA", 1),)
-        command = ReserveTentatively(f"attempt-{n}", home, w.now_ms + 1_000, lines)
+        command = ReserveTentatively(f"attempt-{n}", home, 1, lines, ttl_ms=1_000)
         view_of(await w.gateway.submit(number_of("TEA"), command, w.key()))
     w.now_ms += 1_001
 

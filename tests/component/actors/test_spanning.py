@@ -33,7 +33,7 @@ async def with_its_decision_held_up(w: World, lines: list[ReserveLine], key: str
     submit, gate = w.gateway.submit, w.ledgers[0].gate
 
     def submit_and_hold(partition: int, command: Command, key: str) -> asyncio.Future[Outcome]:
-        if isinstance(command, ReserveTogether) and command.deadline_ms:
+        if isinstance(command, ReserveTogether) and command.opened_seq:
             gate.hold()
         return submit(partition, command, key)
 
@@ -47,7 +47,7 @@ async def test_the_steps_of_a_coordinator_are_known() -> None:
     async with world() as w:
         await fill(w)
         gateway = MortalGateway(w, dies_at=100, sends_it=True)
-        coordinator = SpanningReservations(gateway, lambda: w.now_ms)
+        coordinator = SpanningReservations(gateway)
         outcome = await coordinator.reserve(lines_of(), ttl_s=None, reference=None, partial=False, key="all")
         view_of(outcome)
         # Ask for the key, hold, hold, decide, confirm, confirm: the tests below kill it at each.
@@ -62,7 +62,7 @@ async def test_a_coordinator_killed_at_any_step_leaves_all_lines_or_none(
     async with world() as w:
         await fill(w)
         gateway = MortalGateway(w, dies_at=dies_at, sends_it=sends_it)
-        coordinator = SpanningReservations(gateway, lambda: w.now_ms, tentative_ttl_s=2.0)
+        coordinator = SpanningReservations(gateway, tentative_ttl_s=2.0)
         with contextlib.suppress(KilledError):  # Confirmations are not waited for one by one.
             await coordinator.reserve(lines_of(4), ttl_s=None, reference=None, partial=False, key="all")
         assert gateway.is_dead
@@ -82,7 +82,7 @@ async def test_a_takeover_after_the_coordinator_died_leaves_all_lines_or_none(di
     async with world() as w:
         await fill(w)
         gateway = MortalGateway(w, dies_at=dies_at, sends_it=True)
-        coordinator = SpanningReservations(gateway, lambda: w.now_ms, tentative_ttl_s=2.0)
+        coordinator = SpanningReservations(gateway, tentative_ttl_s=2.0)
         with contextlib.suppress(KilledError):  # Confirmations are not waited for one by one.
             await coordinator.reserve(lines_of(4), ttl_s=None, reference=None, partial=False, key="all")
         assert gateway.is_dead

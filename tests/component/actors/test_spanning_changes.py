@@ -180,7 +180,7 @@ async def test_steps_that_are_repeated_after_a_failover_are_answered_from_the_le
         code_of(await reserve(w, [*lines_of(1), ReserveLine("LON", "NONE", 1, index=3)], "refused"))
         for dies_at in (3, 4):
             gateway = MortalGateway(w, dies_at=dies_at, sends_it=True)
-            coordinator = SpanningReservations(gateway, lambda: w.now_ms, tentative_ttl_s=2.0)
+            coordinator = SpanningReservations(gateway, tentative_ttl_s=2.0)
             with contextlib.suppress(KilledError):
                 await coordinator.reserve(
                     lines_of(1), ttl_s=None, reference=None, partial=False, key=f"dies {dies_at}"

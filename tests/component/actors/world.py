@@ -37,7 +37,7 @@ class World:
         self.faults: list[BaseException] = []
         """What broke hosts: a test that does not expect any fails at its end."""
         self.gateway = LaneGateway(self.directory, TOKEN, PARTITIONS, timeout_s=5.0)
-        self.reservations = SpanningReservations(self.gateway, lambda: self.now_ms, tentative_ttl_s=2.0)
+        self.reservations = SpanningReservations(self.gateway, tentative_ttl_s=2.0)
         self._keys = 0
         self.commit_s = 0.0
         """How long each append of hosts that are built from now on takes."""

@@ -9,7 +9,7 @@ from api.app import ApiOptions, create_app
 from api.exposition import API_METRICS, HOST_METRICS
 from persistence.memory.ledger import MemoryLedger
 from persistence.memory.read_model import MemoryReadModel
-from tests.component.api.world import NOW_MS, World
+from tests.component.api.world import World
 
 LINE = {"site": "berlin", "sku": "apple", "quantity": 1}
 
@@ -133,7 +133,7 @@ async def test_readiness_does_not_wait_behind_slow_reads(world: World) -> None:
             raise Unavailable("every session is busy")
 
     world.app = create_app(
-        world.gateway, SpanningReservations(world.gateway, lambda: NOW_MS), Slow(world.database),
+        world.gateway, SpanningReservations(world.gateway), Slow(world.database),
         MemoryReadModel(world.database), ApiOptions(tokens=("t",)), probe=MemoryLedger(world.database),
     )  # fmt: skip
     assert (await world.get("/readyz", token=None)).status == 200

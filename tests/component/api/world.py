@@ -222,7 +222,7 @@ class World(Caller):
         self.ledger = MemoryLedger(self.database)
         self.app = create_app(
             self.gateway,
-            SpanningReservations(self.gateway, lambda: self.gateway.now_ms),
+            SpanningReservations(self.gateway),
             self.ledger,
             MemoryReadModel(self.database),
             ApiOptions(tokens=(TOKEN,), body_bytes_max=body_bytes_max, body_s_max=body_s_max),

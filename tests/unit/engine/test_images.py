@@ -35,7 +35,7 @@ def busy(desk: Desk) -> Desk:
     lines = (ReserveLine(SITE, "tea", 12, index=0), ReserveLine(SITE, "jam", 3, index=1))
     both = desk.reserve_lines(*lines, ttl_s=60)
     gone = desk.reserve(2)
-    desk.do(ReserveTentatively("a", 9, NOON_MS + 5, (reserve_line(2, index=5),)))
+    desk.do(ReserveTentatively("a", 9, 1, (reserve_line(2, index=5),)))
     desk.do(HoldStock(SITE, "jam", "A-1", 2, None, "damage"))
     desk.do(PickReservation(*named(both), 5, "tea"))
     desk.do(MoveStock(SITE, SKU, "A-2", "B-1", 8))

@@ -203,7 +203,7 @@ def test_time_does_not_go_back(desk: Desk) -> None:
 
 def test_a_shortage_says_how_much_is_pending(desk: Desk) -> None:
     desk.receive(5)
-    desk.do(ReserveTentatively("a", 9, NOON_MS + 1, (reserve_line(4),)))
+    desk.do(ReserveTentatively("a", 9, 1, (reserve_line(4),)))
     refusal = desk.refusal(ReserveStock((reserve_line(2),)))
     assert (refusal.fields["available"], refusal.fields["pending"]) == (1, 4)
     assert refusal.fields["sku"] == SKU

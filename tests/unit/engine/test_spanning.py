@@ -21,22 +21,26 @@ from engine.state import Partition, Reservation
 from engine.touching import stock_keys
 from tests.unit.engine.desk import NOON_MS, SITE, SKU, Desk, everything, named, replayed, reserve_line
 
-DEADLINE_MS = NOON_MS + 5_000
+TTL_MS = 5_000
+DEADLINE_MS = NOON_MS + TTL_MS
 HOME = 3
+OPENED_SEQ = 14
 
 
 def tentative(quantity: int, *, partial: bool = False, sku: str = SKU) -> ReserveTentatively:
     return ReserveTentatively(
-        "attempt-1", HOME, DEADLINE_MS, (reserve_line(quantity, index=4, sku=sku),), "r", partial
+        "attempt-1", HOME, OPENED_SEQ, (reserve_line(quantity, index=4, sku=sku),), "r", partial, TTL_MS
     )
 
 
-def together(quantity: int, *, partial: bool = False, ttl_s: int | None = None) -> ReserveTogether:
+def together(
+    quantity: int, *, partial: bool = False, ttl_s: int | None = None, opened_seq: int = 9
+) -> ReserveTogether:
     lines = (reserve_line(quantity, index=1),) if quantity else ()
-    return ReserveTogether("attempt-1", DEADLINE_MS, ((7, 12, NOON_MS),), lines, ttl_s, "r", partial)
+    return ReserveTogether("attempt-1", opened_seq, ((7, 12, NOON_MS),), lines, ttl_s, "r", partial)
 
 
-SETTLE = SettleAttempt("attempt-1", DEADLINE_MS)
+SETTLE = SettleAttempt("attempt-1", 9)
 
 
 @pytest.fixture
@@ -49,7 +53,9 @@ def share(desk: Desk) -> Reservation:
 
 def test_a_tentative_share_holds_its_units(desk: Desk, share: Reservation) -> None:
     assert desk.balance() == (5, 3, 0)
-    assert (share.attempt, share.home, share.deadline_ms) == ("attempt-1", (HOME, 0), DEADLINE_MS)
+    assert (share.attempt, share.home, share.deadline_ms) == (
+        "attempt-1", (HOME, OPENED_SEQ), DEADLINE_MS,
+    )  # fmt: skip
     assert desk.partition.tentative == {share.number: DEADLINE_MS}
     assert share.lines[0].index == 4
 
@@ -163,37 +169,45 @@ def test_a_partial_reservation_that_has_nothing_anywhere_is_refused(desk: Desk) 
     assert desk.code(command) == Refusal.INSUFFICIENT_STOCK
 
 
-def test_a_decision_must_come_before_the_deadline(desk: Desk) -> None:
+def test_home_tells_an_attempt_where_it_opens(desk: Desk) -> None:
     desk.receive(5)
-    desk.now_ms = DEADLINE_MS
-    refusal = desk.refusal(together(2))
-    assert (refusal.code, refusal.fields) == (Refusal.ATTEMPT_ABANDONED, {"attempt": "attempt-1"})
-    desk.now_ms = DEADLINE_MS - 1
-    desk.do(together(2))
+    refusal = desk.refusal(together(2, opened_seq=0))
+    assert (refusal.code, refusal.fields) == (Refusal.ATTEMPT_ABANDONED, {"attempt": "attempt-1", "seq": 1})
+    desk.do(together(2, opened_seq=1))
 
 
-def test_an_attempt_cannot_be_settled_before_its_deadline(desk: Desk) -> None:
-    desk.now_ms = DEADLINE_MS - 1
-    assert desk.ask(SETTLE) == {"decided": False, "abandoned": False}
-    assert desk.ledger == []
+@pytest.mark.parametrize("step_ms", [-3_600_000, 3_600_000])
+def test_a_clock_that_steps_abandons_no_attempt(desk: Desk, step_ms: int) -> None:
+    desk.receive(5)
+    desk.now_ms += step_ms
+    desk.receive(1)
+    desk.do(together(2, opened_seq=1))
 
 
 def test_an_attempt_that_is_settled_undecided_is_never_decided(desk: Desk) -> None:
     desk.receive(5)
-    desk.now_ms = DEADLINE_MS
-    assert desk.ask(SETTLE) == {"decided": False, "abandoned": True}
+    settle = SettleAttempt("attempt-1", 1)
+    assert desk.ask(settle) == {"decided": False, "abandoned": True}
     assert desk.ledger[-1].kind == Kind.ATTEMPT_ABANDONED
-    desk.now_ms = NOON_MS
-    assert desk.code(together(2)) == Refusal.ATTEMPT_ABANDONED
-    assert desk.ask(SETTLE) == {"decided": False, "abandoned": True}
+    assert desk.code(together(2, opened_seq=1)) == Refusal.ATTEMPT_ABANDONED
+    assert desk.ask(settle) == {"decided": False, "abandoned": True}
     assert len(desk.ledger) == 2
+    assert replayed(desk.ledger).closed_seq == desk.partition.closed_seq
 
 
-def test_any_later_entry_closes_an_attempt_without_one_of_its_own(desk: Desk) -> None:
-    desk.now_ms = DEADLINE_MS
+def test_what_is_settled_closes_attempts_that_opened_before_it_and_none_that_opened_later(desk: Desk) -> None:
     desk.receive(5)
-    assert desk.ask(SETTLE) == {"decided": False, "abandoned": True}
-    assert len(desk.ledger) == 1
+    desk.receive(5)
+    desk.ask(SettleAttempt("other", 1))
+    assert desk.code(together(1, opened_seq=1)) == Refusal.ATTEMPT_ABANDONED
+    desk.do(together(1, opened_seq=2))
+
+
+def test_an_attempt_can_be_opened_after_whatever_was_settled(desk: Desk) -> None:
+    desk.receive(5)
+    desk.ask(SettleAttempt("other", 10**9))
+    refusal = desk.refusal(together(0, opened_seq=0))
+    desk.do(together(0, opened_seq=refusal.fields["seq"]))
 
 
 def test_a_decided_attempt_is_settled_as_decided_for_ever(desk: Desk) -> None:

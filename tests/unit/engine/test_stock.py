@@ -145,9 +145,9 @@ def test_reserved_units_keep_their_reservation_when_they_move(desk: Desk) -> Non
 
 def test_a_tentative_share_that_moves_stays_tentative(desk: Desk) -> None:
     desk.receive(2)
-    (entry,) = desk.do(ReserveTentatively("a", 9, NOON_MS + 5, (reserve_line(2),)))
+    (entry,) = desk.do(ReserveTentatively("a", 9, 1, (reserve_line(2),)))
     desk.do(move("A-1", "A-2", 2))
-    assert desk.partition.tentative == {entry.seq: NOON_MS + 5}
+    assert desk.partition.tentative == {entry.seq: NOON_MS + 10_000}
 
 
 def test_held_units_do_not_move(desk: Desk) -> None:

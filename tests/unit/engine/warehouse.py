@@ -93,7 +93,7 @@ class Warehouse(Shelves):
 
     @rule(sku=skus, quantity=quantities)
     def reserve_tentatively(self, sku: str, quantity: int) -> None:
-        command = ReserveTentatively("a", 1, self.now_ms + 5, (ReserveLine(SITE, sku, quantity),))
+        command = ReserveTentatively("a", 1, 1, (ReserveLine(SITE, sku, quantity),))
         is_possible = self.model.available(sku, self.now_ms) >= quantity
         entries = self.decide(command, is_possible=is_possible)
         if entries is not None:
