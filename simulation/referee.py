@@ -150,6 +150,12 @@ class Referee:
             # decides.
             if made.first.seq <= call.seqs[made.partition] or call.operation.kind != "reserve_several":
                 self.blame("P3", f"{about}, and in the ledger")
+        elif "changed" in refused.fields and call.subject is not None:
+            # Shares answer one by one: the refusal of one says which others were changed.
+            home = self.models[call.subject[0]].promises[call.subject[1]]
+            done = {sku for sku in self.causes.changed_by(call.key, home) if call.sku in (None, sku)}
+            if done != set(refused.fields["changed"]):
+                self.blame("P6", f"{about}, told that {refused.fields['changed']} changed, but {done} did")
         elif call.is_command and not call.operation.twice:
             self._done_nothing.append((call, f"it is refused as {refused.code}"))
         since = self.causes.asked_seqs[call.key] if refused.replayed else call.seqs
