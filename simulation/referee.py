@@ -49,6 +49,7 @@ class Referee:
         self._listening = Listening(world, self.models, self.blame)
         world.on_kill = self.examine
         world.storage.on_committed = self._committed
+        world.storage.on_saved = self._saved
         world.broadcast.on_message = self._listening.published
 
     def blame(self, promise: str, what: str) -> None:
@@ -86,6 +87,17 @@ class Referee:
             if cause is not None:
                 place = f"entry {first.seq} of {first.partition} ({first.kind})"
                 self.blame(cause[0], f"{cause[1]}: {place}")
+
+    def _saved(self, epochs: dict[int, tuple[int, int, int]]) -> None:
+        """Judge the moment of a snapshot; its rows are compared in the end."""
+        for number, (epoch, seq, _) in epochs.items():
+            model = self.models[number]
+            if epoch != model.epoch:
+                self.blame(
+                    "P7", f"the snapshot of {number} is written by epoch {epoch}, {model.epoch} owns it"
+                )
+            if seq > model.seq:
+                self.blame("P7", f"the snapshot of {number} is of {seq}, the ledger at {model.seq}")
 
     def sent(self, call: Call) -> None:
         """Note how far each partition's ledger is when a client sends a request."""
