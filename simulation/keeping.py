@@ -140,10 +140,8 @@ def _row(promise: Promise, seq: int) -> Fields:
     lines = promise.lines_at(seq)
     is_confirmed = any(row.kind == "reservation_confirmed" for row in rows)
     deadline_ms = promise.detail["deadline_ms"] if promise.is_share and not is_confirmed else None
-    home = None
-    if promise.is_share:  # Until it is confirmed, it keeps how far home was when the attempt opened.
-        known = promise.home_number if is_confirmed else promise.detail["opened_seq"]
-        home = (promise.detail["home"], known)
+    of_home = promise.home_number if is_confirmed else promise.detail.get("opened_seq", 0)
+    home = (promise.detail["home"], of_home) if promise.is_share else None
     return (
         rows[-1].seq, promise.opened_at_ms, promise.date_at(seq), promise.reference, state_of(lines),
         sum(_open_in(line) for line in lines), promise.attempt, deadline_ms, *(home or (None, None)),

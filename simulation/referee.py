@@ -49,6 +49,7 @@ class Referee:
         self._listening = Listening(world, self.models, self.blame)
         world.on_kill = self.examine
         world.storage.on_committed = self._committed
+        world.storage.on_saved = self._saved
         world.broadcast.on_message = self._listening.published
 
     def blame(self, promise: str, what: str) -> None:
@@ -86,6 +87,17 @@ class Referee:
             if cause is not None:
                 place = f"entry {first.seq} of {first.partition} ({first.kind})"
                 self.blame(cause[0], f"{cause[1]}: {place}")
+
+    def _saved(self, epochs: dict[int, tuple[int, int, int]]) -> None:
+        """Judge the moment of a snapshot; its rows are compared in the end."""
+        for number, (epoch, seq, _) in epochs.items():
+            model = self.models[number]
+            if epoch != model.epoch:
+                self.blame(
+                    "P7", f"the snapshot of {number} is written by epoch {epoch}, {model.epoch} owns it"
+                )
+            if seq > model.seq:
+                self.blame("P7", f"the snapshot of {number} is of {seq}, the ledger at {model.seq}")
 
     def sent(self, call: Call) -> None:
         """Note how far each partition's ledger is when a client sends a request."""
@@ -150,7 +162,13 @@ class Referee:
             # decides.
             if made.first.seq <= call.seqs[made.partition] or call.operation.kind != "reserve_several":
                 self.blame("P3", f"{about}, and in the ledger")
-        elif call.is_command and not call.operation.twice and "changed" not in refused.fields:
+        elif "changed" in refused.fields and call.subject is not None:
+            # Shares answer one by one: the refusal of one says which others were changed.
+            home = self.models[call.subject[0]].promises[call.subject[1]]
+            done = {sku for sku in self.causes.changed_by(call.key, home) if call.sku in (None, sku)}
+            if done != set(refused.fields["changed"]):
+                self.blame("P6", f"{about}, told that {refused.fields['changed']} changed, but {done} did")
+        elif call.is_command and not call.operation.twice:
             self._done_nothing.append((call, f"it is refused as {refused.code}"))
         since = self.causes.asked_seqs[call.key] if refused.replayed else call.seqs
         wrong = wrong_refusal(call, refused, self.models, since)

@@ -45,7 +45,10 @@ class Flight:
 
 
 class Storage:
-    """The server. `on_committed(writer, entries)` is told of each commit at its instant."""
+    """The server. `on_committed(writer, entries)` is told of each commit at its instant.
+
+    `on_saved` is told under which epochs, and up to which entry, snapshots of partitions were written.
+    """
 
     def __init__(self, loop: SimulatedLoop, random: Random, partitions: int) -> None:
         self.loop = loop
@@ -55,6 +58,7 @@ class Storage:
         self.on_committed: Callable[[str, Sequence[Entry]], None] = lambda _writer, _entries: None
         self.cut_off_until_s: dict[str, float] = {}
         """Hosts that cannot reach it until then, by name."""
+        self.on_saved: Callable[[dict[int, tuple[int, int, int]]], None] = lambda _epochs: None
         self._world = loop.within(None)
 
     def is_cut_off(self, process: Process | None) -> bool:
@@ -140,6 +144,17 @@ class RemoteSnapshots(Remote):
             claimed = [head.partition for head in heads if not head.ends_early]
             storage.on_committed(self._host, [ledgers[number].ledger[-1] for number in claimed])
             return heads
+
+        return await storage.ask(act)
+
+    async def save(self, epochs: dict[int, tuple[int, int, int]], rows: Any) -> Any:  # noqa: ANN401
+        """See `Snapshots.save`."""
+        storage, adapter = self._storage, self._adapter
+
+        def act() -> Any:  # noqa: ANN401
+            lost = done(adapter.save(epochs, rows))  # type: ignore[attr-defined]
+            storage.on_saved({number: epochs[number] for number in epochs if number not in lost})
+            return lost
 
         return await storage.ask(act)
 

@@ -155,6 +155,15 @@ def test_another_process_plays_the_same_history() -> None:
         "expire early",
         "tail is not applied",
         "no move",
+        "changes of shares do nothing",
+        "again without a key",
+        "never reserved together",
+        "a part is a unit less",
+        "for all but receives",
+        "variance",
+        "lots are not broadcast",
+        "never looks",
+        "have another state",
     ],
 )
 def test_a_seeded_bug_is_found(name: str) -> None:
