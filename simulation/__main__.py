@@ -4,14 +4,17 @@ It is a process of its own because a run is the same only if strings hash the sa
 """
 
 import gc
+import itertools
 import json
+import multiprocessing
 import secrets
 import sys
 import time
 import warnings
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkContext, ForkProcess
 from typing import Any
 
 from simulation.mutants import MUTANTS
@@ -70,15 +73,33 @@ def main() -> int:
 
 
 def _results(seeds: range, options: Options) -> Iterator[Result]:
-    plans = (
-        plan(seed, options.operations, faults=not options.calm, calm_after=options.calm_after)
-        for seed in seeds
-    )
-    if options.jobs == 1:
-        yield from map(run, plans)
-        return
-    with ProcessPoolExecutor(options.jobs) as pool:
-        yield from pool.map(run, plans)
+    """Play each history in a process of its own, `jobs` at once; they come in the order in which they end."""
+    forking = multiprocessing.get_context("fork")
+    waiting = iter(seeds)
+    playing: dict[Connection, ForkProcess] = {}
+    for seed in itertools.islice(waiting, options.jobs):
+        playing |= _begin(forking, seed, options)
+    while playing:
+        for told in wait(list(playing)):
+            assert isinstance(told, Connection)
+            yield told.recv()
+            playing.pop(told).join()
+            for seed in itertools.islice(waiting, 1):
+                playing |= _begin(forking, seed, options)
+
+
+def _begin(forking: ForkContext, seed: int, options: Options) -> dict[Connection, ForkProcess]:
+    """Start to play a history; return where its result comes from."""
+    told, tell = forking.Pipe(duplex=False)
+    process = forking.Process(target=_play, args=(seed, options, tell))
+    process.start()
+    tell.close()
+    return {told: process}
+
+
+def _play(seed: int, options: Options, tell: Connection) -> None:
+    drawn = plan(seed, options.operations, faults=not options.calm, calm_after=options.calm_after)
+    tell.send(run(drawn, is_last=True))
 
 
 def _shortest(failed: Result) -> dict[str, object]:

@@ -13,10 +13,6 @@ if TYPE_CHECKING:
     from simulation.model import LedgerModel
     from simulation.world import World
 
-_STEP_MS = 1_800_000
-_AUDITED_MS_MAX = 5_000
-"""Within this an owner has compared something. A whole round may take longer, where storage is slow."""
-
 
 class Ending:
     """Compares what there is with what the ledger says; `blame` takes a promise and what broke it."""
@@ -55,10 +51,6 @@ class Ending:
         core = host.running.host
         if core.gauges.drift:
             self._blame("P7", f"{host.name} counts a drift of {core.gauges.drift}")
-        tables = self._world.storage.database.partitions[model.partition]
-        owned_ms = core.clock() - tables.claimed_at_ms  # By clocks that may have stepped an hour since.
-        if not core.gauges.audits and _AUDITED_MS_MAX < owned_ms < _STEP_MS:
-            self._blame("P7", f"{host.name} has never compared memory with the ledger")
         self._blame_p7(f"memory of partition {model.partition}", wrong_memory(owned.state, model))
 
     def _judge_promises(self) -> None:

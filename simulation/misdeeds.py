@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from actors import courier, host, lane_server
+from actors import courier, host, intake
 from actors.auditor import Auditor
 from actors.frames import encode, fingerprint_of
 from actors.host import Host
@@ -220,7 +220,7 @@ SEEDED: tuple[tuple[Any, ...], ...] = (
     ("a reservation is read without its shares", "P5", (Shares, "now", _without_shares)),
     (
         "another body passes for all but receives", "P3",
-        (lane_server, "fingerprint_of", _as_receives_only),
+        (intake, "fingerprint_of", _as_receives_only),
     ),
     ("lots are not broadcast", "P5", (courier, "stock_messages", _without_lots)),
     ("an entry is left out of a message", "P8", (courier, "ledger_messages", _without_the_second)),
