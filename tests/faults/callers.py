@@ -17,6 +17,8 @@ PATIENCE_S = 90.0
 LOCATIONS = ("A-01", "B-02")
 _RETRY_S = 0.05
 _GIVES_UP = 0.3
+_REPEATS = 0.1
+"""How often what is done is asked for again, as by a caller that did not see its answer."""
 _SHARED_MAX = 64
 _NAMES = (
     "reserve", "reserve_several", "end", "receive", "take", "move", "adjust", "count", "read_bin",
@@ -151,6 +153,10 @@ class Callers:
             reply = await channel.send(call)
             call.tries[-1] = Try(began, time.monotonic_ns(), reply.outcome, reply.code)
             self._note(call, reply, is_read=is_read)
+            if call.outcome == "done" and not is_read and chance.random() < _REPEATS:
+                again = await channel.send(call)
+                if again.outcome in ("done", "refused"):
+                    call.repeated = again.answer
             if call.is_answered or (may_give_up and chance.random() < _GIVES_UP):
                 return call
             assert time.monotonic_ns() - call.start < PATIENCE_S * 1e9, f"no outcome: {call}"

@@ -98,11 +98,16 @@ _EXPECTED = frozenset({"insufficient_stock", "below_committed", "attempt_abandon
 
 
 def unexpected(calls: list[Call]) -> list[str]:
-    """Return refusals for which the workload gives no reason."""
-    return [
+    """Return refusals for which the workload gives no reason, and repeats that were answered otherwise."""
+    refused = [
         f"{call.name} {call.key} was refused {call.code}: {call.answer}"
         for call in calls
         if call.outcome == "refused" and call.code not in _EXPECTED
+    ]
+    return refused + [
+        f"{call.name} {call.key} was answered {call.answer}, and its repeat {call.repeated}"
+        for call in calls
+        if call.repeated is not None and call.repeated != call.answer
     ]
 
 

@@ -47,6 +47,8 @@ class Call:
     code: str = ""
     """Why it was refused."""
     answer: Any = None
+    repeated: Any = None
+    """What came of its repeat under the same key, where it had been done and was sent once more."""
 
     @property
     def start(self) -> int:

@@ -61,6 +61,14 @@ def test_a_change_that_had_happened_when_it_was_said_that_nothing_had_is_found()
     assert disorder(Recorded([RECEIVED, retried, seen], {"k1", "k2"})) == []
 
 
+def test_a_repeat_that_is_answered_otherwise_is_found() -> None:
+    again = call("receive", 1, 0, 1, view("A", 5, 0, 1), repeated=view("A", 10, 0, 2))
+    (found,) = unexpected([again])
+    assert "its repeat" in found
+    again.repeated = again.answer
+    assert unexpected([again]) == []
+
+
 def test_what_was_never_answered_counts_when_the_ledger_has_it() -> None:
     unanswered = call("adjust", 2, 2, 3, lines=(("S", "A", 3),))
     seen, unseen = read(3, 4, 5, 8, 0, 2), read(3, 4, 5, 5, 0, 1)
