@@ -13,13 +13,15 @@ BinKey = tuple[int, str, str, str]
 class Track:
     """How far one partition's entries are broadcast."""
 
-    __slots__ = ("buffer", "committed_seq", "cursor", "is_behind", "looks_back", "owned")
+    __slots__ = ("buffer", "committed_seq", "cursor", "is_behind", "looks_back", "owned", "taken_seq")
 
     def __init__(self, owned: OwnedPartition) -> None:
         self.owned = owned
         self.cursor = -1
         """The last entry that the `LEDGER` stream has; -1 until it is known."""
         self.committed_seq = owned.committed_seq
+        self.taken_seq = owned.committed_seq
+        """The last entry when the partition was taken."""
         self.buffer: deque[Entry] = deque()
         self.is_behind = True
         """Whether entries after the cursor must be read from the ledger."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from actors.backlog import ChangedBins, Track
+from actors.backlog import BinKey, ChangedBins, Track
 from actors.marks import Marks
 from actors.messages import ledger_messages, stock_messages
 from actors.overtaken import Overtaken
@@ -59,6 +59,9 @@ _LATE_S = 0.1
 """When publishing what was read has taken so long, another host may have the partitions without our knowing:
 a standby takes over in tenths of a second."""
 _RETRY_S_MAX = 1.0
+_ON_THEIR_WAY_S = 2.0
+"""How long after a connection, or the host before, is gone a message of theirs may still arrive: it would
+overwrite what is newer."""
 
 
 class Courier:
@@ -72,6 +75,7 @@ class Courier:
         self._pending: dict[int, None] = {}
         self._bins = ChangedBins()
         self._bins_on_their_way = 0
+        self._bins_to_repeat = 0
         self.overtaken = Overtaken(host, streams, peers)
         self._buffered = 0
         self._wake = asyncio.Event()
@@ -86,7 +90,8 @@ class Courier:
             for number, track in self._tracks.items()
             if self._is_ours(number)
         )
-        return entries + len(self._bins) + self._bins_on_their_way + len(self.overtaken)
+        bins = len(self._bins) + self._bins_on_their_way + self._bins_to_repeat
+        return entries + bins + len(self.overtaken)
 
     def _is_ours(self, number: int) -> bool:
         track = self._tracks.get(number)
@@ -200,6 +205,10 @@ class Courier:
                 continue
             if self._is_refused(track, track.cursor, entries):
                 continue
+            if entries[0].seq <= track.taken_seq:  # The owner before may have these on their way.
+                theirs = ChangedBins()
+                theirs.note(entry for entry in entries if entry.seq <= track.taken_seq)
+                self._repeat_later(theirs.take(len(theirs)))
             room -= len(entries)
             messages += ledger_messages(number, entries)
             sent.append((track, entries))
@@ -283,6 +292,7 @@ class Courier:
             await self._publish(await stock_messages(self._host, list(taken)))
         except BaseException:
             self._bins.put_back(taken)
+            self._repeat_later(taken)
             raise
         finally:
             self._bins_on_their_way = 0
@@ -290,6 +300,16 @@ class Courier:
             now = {} if is_late else self._host.ownership.epochs_of(epochs)
             self.overtaken.doubt((key for key in taken if now.get(key[0]) != epochs.get(key[0])), epochs)
         return len(taken) * _S_PER_BIN
+
+    def _repeat_later(self, bins: dict[BinKey, int]) -> None:
+        """Send bins once more when no older message of theirs can arrive any more."""
+        self._bins_to_repeat += len(bins)
+        asyncio.get_running_loop().call_later(_ON_THEIR_WAY_S, self._repeat, bins)
+
+    def _repeat(self, bins: dict[BinKey, int]) -> None:
+        self._bins_to_repeat -= len(bins)
+        self._bins.put_back({key: seq for key, seq in bins.items() if self._is_ours(key[0])})
+        self._wake.set()
 
     # Cursors
 
