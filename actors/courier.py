@@ -290,9 +290,10 @@ class Courier:
         began_s = loop.time()
         try:
             await self._publish(await stock_messages(self._host, list(taken)))
-        except BaseException:
+        except BaseException as fault:
             self._bins.put_back(taken)
-            self._repeat_later(taken)
+            if isinstance(fault, Unavailable):
+                self._repeat_later(taken)
             raise
         finally:
             self._bins_on_their_way = 0

@@ -1,13 +1,14 @@
 """The form of what travels on a lane: frames of MessagePack behind a length, each a batch.
 
     frame    = length (4 bytes, big endian) + MessagePack
-    hello    = ["binkeeper-lane", version, token]          from the caller, first
+    hello    = ["binkeeper-lane", version, token, caller]  from the caller, first
     welcome  = ["welcome", version, host]                  or ["refused", why], and the lane closes
     requests = [[id, partition, operation, key, fields], ...]
     replies  = [[id, status, answer], ...]                 `actors.requests.Status`
 
 `fields` is the command or query as an array, in the order of its named tuple. Everything is validated as it
 is decoded; what does not fit gets `Status.MALFORMED` and changes nothing. The caller waits for the welcome.
+A lane takes the place of an earlier one of the same caller, if that has a name.
 
 A frame says how many items it has before they come: what has too many is refused by that number, since a
 list of millions of nothings takes 30 times as much memory as its frame.
@@ -23,7 +24,7 @@ from engine.commands import OPERATIONS, Command, ReserveTogether
 from engine.limits import LINES_MAX
 from engine.refusals import Refusal
 
-LANE_VERSION = 4
+LANE_VERSION = 5
 FRAME_BYTES_MAX = 32 * 1024 * 1024
 HELLO_BYTES_MAX = 4_096
 REQUESTS_PER_FRAME_MAX = 20_000
@@ -35,11 +36,21 @@ _BULKY_BYTES = 64 * 1024
 RawRequest = tuple[int, int, str, str | None, msgspec.Raw]
 RawReply = tuple[int, int, msgspec.Raw]
 
+
+class Hello(msgspec.Struct, array_like=True, frozen=True):
+    """What a caller says first. Of another version it may be shorter or longer: its sender is told so."""
+
+    magic: str
+    version: int
+    token: str
+    caller: str = ""
+
+
 _encoder = msgspec.msgpack.Encoder()
 _list_decoder = msgspec.msgpack.Decoder(list[msgspec.Raw])
 _requests_decoder = msgspec.msgpack.Decoder(list[RawRequest])
 _replies_decoder = msgspec.msgpack.Decoder(list[RawReply])
-_hello_decoder = msgspec.msgpack.Decoder(tuple[str, int, str])
+_hello_decoder = msgspec.msgpack.Decoder(Hello)
 _decoders: dict[str, msgspec.msgpack.Decoder[Any]] = {
     name: msgspec.msgpack.Decoder(type_) for name, type_ in {**OPERATIONS, **QUERIES}.items()
 }

@@ -6,6 +6,7 @@ happens once. One that is not answered by its deadline fails with what is known:
 
 import asyncio
 import itertools
+import secrets
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -58,7 +59,7 @@ class LaneGateway:
         self._sleep = sleep
         self._loop = asyncio.get_running_loop()
         self._routes: dict[int, Lane] = {}
-        self._lanes = Lanes(token, self._receive, self._lost)
+        self._lanes = Lanes(token, self._receive, self._lost, secrets.token_hex(8))
         self._ids = itertools.count(1)
         self._controls = Controls(self._lanes, self._ids)
         self._pending: dict[int, Pending] = {}

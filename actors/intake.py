@@ -74,6 +74,11 @@ class Intake:
     def __len__(self) -> int:
         return len(self._arrived)
 
+    def clear(self) -> None:
+        """Forget what waits: nothing came of it."""
+        self._arrived.clear()
+        self._frames.clear()
+
     def take(self, raw_requests: list[RawRequest]) -> None:
         """Take a frame of requests, and decide the first of them unless others wait."""
         if raw_requests:

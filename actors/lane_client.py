@@ -53,15 +53,17 @@ class Lane(asyncio.Protocol):
         self._welcome: asyncio.Future[str] = self._loop.create_future()
 
     @classmethod
-    async def connect(cls, address: str, token: str, receive: Receive, lost: Lost) -> "Lane":
-        """Open a lane and say hello. Raises Unavailable."""
+    async def connect(
+        cls, address: str, token: str, receive: Receive, lost: Lost, caller: str = ""
+    ) -> "Lane":
+        """Open a lane and say hello; one that the caller had before is closed. Raises Unavailable."""
         host, _, port = address.rpartition(":")
         lane = cls(address, receive, lost)
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 await lane._loop.create_connection(lambda: lane, host.strip("[]"), int(port))
                 assert lane._transport is not None
-                lane._transport.write(frame(encode(["binkeeper-lane", LANE_VERSION, token])))
+                lane._transport.write(frame(encode(["binkeeper-lane", LANE_VERSION, token, caller])))
                 lane.host = await lane._welcome
                 if lane._transport is None:  # It broke before this task had its turn.
                     raise ConnectionError("the lane was closed after the welcome")

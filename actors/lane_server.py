@@ -55,6 +55,8 @@ class LaneServer:
         """In the order in which they came."""
         self.strangers: dict[HostLane, None] = {}
         """Lanes without a hello, the oldest first."""
+        self.callers: dict[str, HostLane] = {}
+        """The lane of each caller with a name."""
         self._server: asyncio.Server | None = None
 
     async def start(self, address: str, port: int = 0) -> int:
@@ -80,6 +82,7 @@ class HostLane(asyncio.Protocol):
         self._reader = FrameReader(HELLO_BYTES_MAX)
         self._transport: asyncio.Transport | None = None
         self._is_welcome = False
+        self._caller = ""
         self._replies: list[tuple[int, int, msgspec.Raw]] = []
         self._intake = Intake(self, server.host, server.controls, server.partitions)
         self._loop = asyncio.get_running_loop()
@@ -102,6 +105,8 @@ class HostLane(asyncio.Protocol):
         self._stop_waiting()
         self._server.lanes.pop(self, None)
         self._server.strangers.pop(self, None)
+        if self._server.callers.get(self._caller) is self:
+            del self._server.callers[self._caller]
 
     def _stop_waiting(self) -> None:
         if self._late is not None:
@@ -146,6 +151,8 @@ class HostLane(asyncio.Protocol):
         try:
             payloads = self._reader.feed(data)
             for payload in payloads:
+                if self._transport is None or self._transport.is_closing():
+                    return
                 if self._is_welcome:
                     self._intake.take(decode_requests(payload))
                 else:
@@ -166,11 +173,11 @@ class HostLane(asyncio.Protocol):
             self._late = self._loop.call_later(_FRAME_S_MAX, self._cut_late)
 
     def _greet(self, payload: bytes) -> None:
-        magic, version, token = decode_hello(payload)
+        hello = decode_hello(payload)
         why = None
-        if magic != "binkeeper-lane" or version != LANE_VERSION:
+        if hello.magic != "binkeeper-lane" or hello.version != LANE_VERSION:
             why = f"this host speaks lane version {LANE_VERSION}"
-        elif not hmac.compare_digest(token.encode(), self._server.token.encode()):
+        elif not hmac.compare_digest(hello.token.encode(), self._server.token.encode()):
             why = "the lane token is wrong"
         assert self._transport is not None
         if why is not None:
@@ -178,10 +185,28 @@ class HostLane(asyncio.Protocol):
             self._transport.close()
             return
         self._is_welcome = True
+        self._supersede(hello.caller)
         self._stop_waiting()
         self._server.strangers.pop(self, None)
         self._reader.bytes_max = FRAME_BYTES_MAX
         self._transport.write(frame(encode(["welcome", LANE_VERSION, self._host.options.name])))
+
+    def _supersede(self, caller: str) -> None:
+        """Close the caller's lane before this: it sends again here what that left unanswered.
+
+        A frame that is still on its way there would be decided after its repeat, when much may have changed.
+        """
+        if caller:
+            before = self._server.callers.get(caller)
+            self._caller = caller
+            self._server.callers[caller] = self
+            if before is not None:
+                before.drop()
+
+    def drop(self) -> None:
+        """Close the lane, and decide nothing any more of what came by it."""
+        self._intake.clear()
+        self.close()
 
     def reply(self, request: Request) -> None:
         """Send an ended request's answer; all that end together leave in one frame."""

@@ -7,10 +7,14 @@ from actors.outcomes import Unavailable
 
 
 class Lanes:
-    """Open lanes, and attempts to open one. `receive` and `lost` are told as by `Lane`."""
+    """Open lanes, and attempts to open one. `receive` and `lost` are told as by `Lane`.
 
-    def __init__(self, token: str, receive: Receive, lost: Lost) -> None:
+    `caller` is a name that no other program has: see `actors.frames`.
+    """
+
+    def __init__(self, token: str, receive: Receive, lost: Lost, caller: str) -> None:
         self._token = token
+        self._caller = caller
         self._receive = receive
         self._tell_lost = lost
         self._open: dict[str, Lane] = {}
@@ -47,7 +51,9 @@ class Lanes:
 
     async def _connect(self, address: str) -> Lane | None:
         try:
-            lane = self._open[address] = await Lane.connect(address, self._token, self._receive, self._lost)
+            lane = self._open[address] = await Lane.connect(
+                address, self._token, self._receive, self._lost, self._caller
+            )
         except Unavailable:
             return None
         else:

@@ -1,4 +1,4 @@
-"""Where hosts are started: on the node with the fewest, and on none where one was just lost.
+"""Where hosts are started: where there are fewest, and rather not where one was just lost or did not start.
 
 Ray believes in a lost node for 15 seconds and more (its health check), and would start hosts there meanwhile.
 """
@@ -26,11 +26,11 @@ class Nodes:
         self._known: list[str] = []
 
     def doubt(self, node: str) -> None:
-        """Trust a node less: a host was lost there."""
+        """Trust a node less: a host was lost there, or did not start."""
         self._lost_s[node] = asyncio.get_running_loop().time()
 
     def is_doubted(self, node: str | None) -> bool:
-        """Whether a host was lost there a short while ago."""
+        """Whether a host was lost there, or did not start, a short while ago."""
         lost_s = self._lost_s.get(node) if node is not None else None
         return lost_s is not None and asyncio.get_running_loop().time() - lost_s < _DOUBT_S
 
@@ -49,4 +49,8 @@ class Nodes:
         except Unavailable:
             return None
         count = Counter([*(process.node for process in self._hosts()), *chosen])
-        return min(nodes, key=lambda node: (self.is_doubted(node), count[node], node), default=None)
+        return min(nodes, key=lambda node: (self._doubt_of(node), count[node], node), default=None)
+
+    def _doubt_of(self, node: str) -> float:
+        """Return 0 for a node that is trusted; of the others, the one that is doubted longest comes first."""
+        return self._lost_s[node] if self.is_doubted(node) else 0.0

@@ -123,12 +123,15 @@ class Spares:
             self.launch_missing()
 
     async def _launch(self, name: str) -> None:
+        node: str | None = None
         try:
             node = await self._nodes.best(self._launches.values())
             self._launches[cast("asyncio.Task[None]", asyncio.current_task())] = node
             process = await self._launcher.launch(name, node)
         except Unavailable as fault:
             _log.warning("launch_waits", host=name, fault=str(fault))
+            if node is not None:
+                self._nodes.doubt(node)  # The next try goes to another, if there is one.
             await self._sleep(self._retry_s)
             self._retry_s = min(self._retry_s * 2, _RETRY_S_MAX)
         except Exception as fault:  # noqa: BLE001 - nobody else would start one

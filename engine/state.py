@@ -177,7 +177,8 @@ class Reservation:
         self.deadline_ms: int | None = None
         """Set while the share is tentative."""
         self.home: tuple[int, int] | None = None
-        """(partition, number) of the reservation that this is a share of; number 0 while tentative."""
+        """(partition, number) of the reservation that this is a share of; while tentative, how far that
+        partition was when the attempt opened, instead of a number."""
         self.parts: tuple[tuple[int, int, int], ...] = ()
         """(partition, number, opened_at_ms) of the other shares, at home."""
 

@@ -188,6 +188,7 @@ class ReservationHead(Model):
     deadline_ms: Mapped[Instant | None]
     home_partition: Mapped[Small | None]
     home_number: Mapped[Seq | None]
+    """The whole's number, where `deadline_ms` is null; else how far home was when the attempt opened."""
     parts: Mapped[Remark | None]
 
 

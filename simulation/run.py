@@ -182,11 +182,11 @@ class _Scene:
         world = self._world
         await self._calm(self._restless)
         await asyncio.sleep(_SETTLING_S)
+        await self._calm(self._unaudited, "P7")
         for host in list(world.hosts):
             if host.running.host.owned:
                 await host.running.snapshotter.flush()
         await self._calm(self._restless)
-        await self._calm(self._unaudited, "P7")
 
     async def _calm(self, why_not: Callable[[], str | None], promise: str = "liveness") -> None:
         """Wait until there is no reason any more why not. Raises Violation."""

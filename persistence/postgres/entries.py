@@ -30,6 +30,7 @@ WITH RECURSIVE search (low, high) AS (
 SELECT low FROM search WHERE low = high
 """
 """Sequence numbers have no gaps and times never fall: halving finds the place without an index on time."""
+_SEQ_AT_SLOWLY = "SELECT coalesce(max(seq), 0) FROM ledger WHERE partition = $1 AND at_ms <= $2"
 
 SETTLED = f"""\
 SELECT settled.* FROM unnest($2::bigint[]) AS number
@@ -146,7 +147,10 @@ class StoredEntries:
     async def seq_at(self, partition: int, at_ms: int) -> int:
         """See `Ledger.seq_at`."""
         async with self._sessions.session() as connection:
-            return int(await connection.fetchval(_SEQ_AT, partition, at_ms))
+            found = await connection.fetchval(_SEQ_AT, partition, at_ms)
+            if found is None:  # An entry is missing where the search looked: all must be looked at.
+                found = await connection.fetchval(_SEQ_AT_SLOWLY, partition, at_ms)
+            return int(found)
 
     async def head(self, partition: int) -> tuple[int, int]:
         """See `Ledger.head`."""

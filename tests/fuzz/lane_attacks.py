@@ -16,7 +16,7 @@ from tests.fuzz.target import MIB
 SENTINEL = 987_654_321
 """The id of the request that follows each attack: its answer shows that the lane is still served."""
 
-HELLO = ["binkeeper-lane", LANE_VERSION, TOKEN]
+HELLO = ["binkeeper-lane", LANE_VERSION, TOKEN, ""]
 
 
 class Attack(NamedTuple):
@@ -115,7 +115,7 @@ STRANGERS: dict[str, Callable[[Random], Attack]] = {
     "damaged hello": lambda rng: Attack([damaged(rng, framed(HELLO))], has_hello=False, may_enter=True),
     "twisted hello": lambda rng: Attack([framed(twisted(rng, HELLO))], has_hello=False, may_enter=True),
     "wrong token": lambda rng: Attack(
-        [framed(["binkeeper-lane", LANE_VERSION, rng.choice(("", "x", TOKEN + "x", "\0", "é"))])] * 2,
+        [framed(["binkeeper-lane", LANE_VERSION, rng.choice(("", "x", TOKEN + "x", "\0", "é")), ""])] * 2,
         has_hello=False,
     ),
     "length of billions, no hello": lambda rng: Attack(

@@ -58,14 +58,14 @@ class RawLane:
 
 
 @asynccontextmanager
-async def raw_lane(address: str, *, hello: bool = True) -> AsyncIterator[RawLane]:
+async def raw_lane(address: str, *, hello: bool = True, caller: str = "") -> AsyncIterator[RawLane]:
     """Connect, and say hello unless told otherwise."""
     host, _, port = address.rpartition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     lane = RawLane(reader, writer)
     try:
         if hello:
-            await lane.send(["binkeeper-lane", LANE_VERSION, TOKEN])
+            await lane.send(["binkeeper-lane", LANE_VERSION, TOKEN, caller])
             assert (await lane.receive())[0] == "welcome"
         yield lane
     finally:

@@ -20,9 +20,9 @@ def receive_fields(quantity: object = 1, sku: object = "TEA") -> list[object]:
 @pytest.mark.parametrize(
     "hello",
     [
-        ["binkeeper-lane", LANE_VERSION, "wrong"],
-        ["binkeeper-lane", LANE_VERSION, ""],
-        ["binkeeper-lane", LANE_VERSION + 1, TOKEN],
+        ["binkeeper-lane", LANE_VERSION, "wrong", ""],
+        ["binkeeper-lane", LANE_VERSION, "", ""],
+        ["binkeeper-lane", LANE_VERSION + 1, TOKEN, ""],
         ["other", LANE_VERSION, TOKEN],
     ],
 )
@@ -41,7 +41,8 @@ async def test_who_does_not_say_the_right_hello_is_told_why_and_cut(hello: list[
         frame(b"\xc1\xc1\xc1"),
         frame(encode({"hello": 1})),
         frame(encode(["binkeeper-lane", LANE_VERSION])),
-        frame(encode(["binkeeper-lane", LANE_VERSION, 7])),
+        frame(encode(["binkeeper-lane", LANE_VERSION, 7, ""])),
+        frame(encode(["binkeeper-lane", LANE_VERSION, TOKEN, 7])),
         frame(b""),
         b"GET / HTTP/1.1\r\n\r\n",
         (FRAME_BYTES_MAX + 1).to_bytes(4, "big"),
@@ -93,6 +94,35 @@ async def test_half_a_frame_does_nothing() -> None:
             await lane.send_bytes(data[:-1])
         await until(lambda: not any(lane is not None for lane in w.hosts[0].lanes.lanes))
         assert (await w.receive("TEA", 1))["on_hand"] == 1
+
+
+async def test_a_callers_next_lane_takes_the_place_of_the_one_before_with_all_that_waits_there() -> None:
+    """A frame that comes late is not decided after its repeat."""
+    number, name = number_of("TEA"), "a caller"
+    frames = [
+        frame(encode([[1, number, "receive", f"k{n}-{start}", receive_fields(1)] for n in range(1_000)]))
+        for start in range(3)
+    ]
+    async with world() as w, raw_lane(w.hosts[0].address, caller=name) as first:
+        other = await w.receive("TEA", 1)  # Another caller's lane stays.
+        async with raw_lane(w.hosts[0].address, caller=name) as second:
+            assert await first.is_cut()
+            await second.send([[1, number, "receive", "k", receive_fields(3)]])
+            assert (await second.replies(1))[1][0] == Status.ANSWERED
+            (lane,) = w.hosts[0].lanes.callers.keys() & {name}
+            served = w.hosts[0].lanes.callers[lane]
+            for data in frames:
+                served.data_received(data)
+            assert len(served._intake) > 2_000
+            async with raw_lane(w.hosts[0].address, caller=name):
+                with contextlib.suppress(ConnectionError):
+                    while await second.receive() is not None:
+                        pass  # Answers to what was decided before.
+                served.data_received(frames[0])
+                assert len(served._intake) == 0
+                view = await w.receive("TEA", 1)
+                assert view["on_hand"] < other["on_hand"] + 3 + 3_000
+        await until(lambda: name not in w.hosts[0].lanes.callers)
 
 
 async def test_one_malformed_request_among_good_ones_is_told_and_the_others_are_served() -> None:

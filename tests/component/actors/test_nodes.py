@@ -91,6 +91,25 @@ async def test_what_is_being_started_on_a_lost_node_is_not_waited_for(
         hangs.set()
 
 
+async def test_a_node_that_starts_no_hosts_does_not_take_all_launches(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with supervised(hosts=1, standbys=0) as s:
+        await s.world.receive("TEA", 5)
+        launch = s.launcher.launch
+        s.launcher.node_names = ["broken", "sound"]
+
+        async def refusing(name: str, node: str | None = None) -> HostProcess:
+            if node == "broken":
+                raise Unavailable("no room")
+            return await launch(name, node)
+
+        monkeypatch.setattr(s.launcher, "launch", refusing)
+        await s.launcher.crash(s.owner("TEA"))
+        view_of(await s.world.reserve("TEA", 5))
+        assert s.owner("TEA").node == "sound"
+
+
 async def test_while_nobody_knows_the_nodes_hosts_are_started_all_the_same(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

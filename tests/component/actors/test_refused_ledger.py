@@ -298,7 +298,7 @@ async def test_a_gap_that_only_the_broadcast_meets_stops_its_partition_and_no_ot
             jam = len(tables_of(w, "JAM").ledger)
             await until(lambda: tails_of(w)[number_of("JAM")] == jam)  # noqa: B023 - awaited at once
             assert not is_wiped or number not in tails_of(w)
-            assert second.courier.lag == 0
+            await until(lambda: second.courier.lag == 0)  # noqa: B023 - awaited at once
             await w.kill(second)
 
 
