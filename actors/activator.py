@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from actors.loader import Loader
 from actors.owned import OwnedPartition
@@ -37,6 +37,8 @@ from engine.touching import keys_of, reservation_number, stock_keys
 from persistence.ports import Unavailable
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from actors.host import Host
 
 _OF_ONE_STOCK = frozenset(
@@ -197,6 +199,8 @@ class Activator:
             self._restore(owned, (), rows, waiting)
         for attempt, waiting in needs.attempts.items():
             rows = await snapshots.load_attempt(number, attempt)
+            if not rows.reservations and await self._is_lost(owned, attempt, waiting):
+                return
             if await self._is_wrong(owned, None, rows):
                 return
             self._restore(owned, (), rows, waiting)
@@ -233,8 +237,17 @@ class Activator:
 
         Then the partition is being rebuilt. Raises Unavailable.
         """
+        return await self._is_distrusted(owned, self._soundness.of_rows(owned, number, rows))
+
+    async def _is_lost(self, owned: OwnedPartition, attempt: str, waiting: list[Request]) -> bool:
+        """Whether the ledger has the decision of an attempt that the snapshot does not know."""
+        asked = cast("list[SettleAttempt]", [request.command for request in waiting])
+        opened_seq = min(command.opened_seq for command in asked)
+        return await self._is_distrusted(owned, self._soundness.of_attempt(owned, attempt, opened_seq))
+
+    async def _is_distrusted(self, owned: OwnedPartition, looking: Awaitable[str]) -> bool:
         try:
-            why = await self._soundness.of_rows(owned, number, rows)
+            why = await looking
         except UNFIT as fault:
             why = f"rows that cannot be read: {fault!r}"
         if why and self._host.owned.get(owned.state.number) is owned:

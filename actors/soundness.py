@@ -8,10 +8,12 @@ touches is left to the auditor. What no balance shows, `origins` looks up.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from typing import TYPE_CHECKING
 
 from actors.origins import At, Origins, rows_of
+from engine.entries import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from engine.state import Lot, Reservation, Stock
     from persistence.ports import Ledger, LotBalance
 
+_PAGE = 500
+"""Entries that are read at once."""
 DEPTH = 200
 """Entries of a stock that are looked at: 0.5 ms of a database's time at most, 0.03 ms for one with eight."""
 
@@ -73,6 +77,20 @@ class Soundness:
             if not adds_up or row.open != sum(line.open for line in lines) or not (lines or row.attempt):
                 return f"reservation {row.number} is not what its lines hold"
         return await self._look_up(owned, rows)
+
+    async def of_attempt(self, owned: OwnedPartition, attempt: str, opened_seq: int) -> str:
+        """Look for the decision of an attempt of which the snapshot has none; return what is wrong.
+
+        It can only come after the attempt was opened. Raises Unavailable, or one of UNFIT.
+        """
+        seq, until_seq = opened_seq, owned.snapshot_seq
+        while seq < until_seq and (page := await self._ledger.read(owned.state.number, seq, _PAGE)):
+            for entry in page:
+                told = entry.detail if entry.kind == Kind.ATTEMPT_DECIDED else None
+                if told is not None and json.loads(told)["attempt"] == attempt:
+                    return f"attempt {attempt} is missing, which entry {entry.seq} decided"
+            seq = page[-1].seq
+        return ""
 
     async def _look_up(self, owned: OwnedPartition, rows: Rows) -> str:
         origins = Origins(self._ledger, owned.state.number, owned.committed_seq, self._at)
