@@ -4,7 +4,7 @@ Written from the public documentation, not from the engine: a few bins with thei
 that are open at them. An answer that this could not have given is not legal.
 """
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -45,6 +45,8 @@ class Promise(NamedTuple):
 
     reservation: str
     units: tuple[tuple[str, int], ...]
+    picked: tuple[str, ...] = ()
+    """Locations from which some were picked: they keep their turn when the rest is moved away."""
 
 
 class Sku(NamedTuple):
@@ -68,9 +70,12 @@ class Sku(NamedTuple):
         bins[location] = Bin(before.on_hand + on_hand, before.reserved + reserved)
         return self._replace(bins=tuple(sorted(bins.items())))
 
-    def promised(self, reservation: str, units: dict[str, int]) -> "Sku":
+    def promised(self, reservation: str, units: dict[str, int], picked: Iterable[str] = ()) -> "Sku":
         """The same, with these units open at a reservation; it keeps its age."""
-        promise = Promise(reservation, tuple(units.items()))
+        before = [old.picked for old in self.promises if old.reservation == reservation]
+        gone = {*picked, *(before[0] if before else ())}
+        there = tuple((place, count) for place, count in units.items() if count or place in gone)
+        promise = Promise(reservation, there, tuple(sorted(gone)))
         kept = [promise if old.reservation == reservation else old for old in self.promises]
         if promise not in kept:
             kept.append(promise)
@@ -134,12 +139,15 @@ def _pick(sku: Sku, asked: Asked) -> Sku | None:
     remaining = asked.quantity or sum(units.values())
     if not 0 < remaining <= sum(units.values()):
         return None
+    picked = set()
     for place, quantity in units.items():
         part = min(remaining, quantity)
         units[place] -= part
         remaining -= part
         sku = sku.changed(place, -part, -part)
-    return sku.promised(asked.reservation, units)
+        if part:
+            picked.add(place)
+    return sku.promised(asked.reservation, units, picked)
 
 
 def _release(sku: Sku, asked: Asked) -> Sku | None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.faults import bins
 from tests.faults.evidence import disorder, unexpected
 from tests.faults.history import Abandoned, Call, Recorded, Try, backwards
 from tests.faults.ledger import Row, Told
@@ -145,3 +146,27 @@ def test_gaps_and_balances_that_do_not_follow_are_found() -> None:
         Told([row(1, "stock_received", 5, 6, 0)], Counter(), {}).sums()
     with pytest.raises(AssertionError, match="oversold"):
         Told([row(1, "stock_reserved", 5, 0, 5, reservation=1)], Counter(), {}).sums()
+
+
+def test_units_that_were_moved_away_and_back_are_picked_last_unless_some_were_picked_there() -> None:
+    there = bins.EMPTY
+    for asked in (
+        bins.Asked("receive", "B", quantity=3),
+        bins.Asked("reserve", "B", quantity=3, reservation="r"),
+        bins.Asked("move", "B", to="A", quantity=3),
+        bins.Asked("move", "A", to="B", quantity=1),
+        bins.Asked("pick", reservation="r", quantity=1),
+    ):
+        after = bins.step(there, asked)
+        assert after is not None
+        there = after
+    assert (there.at("A"), there.at("B")) == (bins.Bin(1, 1), bins.Bin(1, 1))
+    for asked in (
+        bins.Asked("move", "A", to="B", quantity=1),
+        bins.Asked("move", "B", to="A", quantity=1),
+        bins.Asked("pick", reservation="r", quantity=1),
+    ):
+        after = bins.step(there, asked)
+        assert after is not None
+        there = after
+    assert (there.at("A"), there.at("B")) == (bins.Bin(0, 0), bins.Bin(1, 1))
