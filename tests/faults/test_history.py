@@ -148,25 +148,30 @@ def test_gaps_and_balances_that_do_not_follow_are_found() -> None:
         Told([row(1, "stock_reserved", 5, 0, 5, reservation=1)], Counter(), {}).sums()
 
 
+def after(state: bins.Sku, *asked: bins.Asked) -> bins.Sku:
+    """Return a SKU after operations that are all legal."""
+    for one in asked:
+        following = bins.step(state, one)
+        assert following is not None
+        state = following
+    return state
+
+
 def test_units_that_were_moved_away_and_back_are_picked_last_unless_some_were_picked_there() -> None:
-    there = bins.EMPTY
-    for asked in (
+    pick = bins.Asked("pick", reservation="r", quantity=1)
+    there = after(
+        bins.EMPTY,
         bins.Asked("receive", "B", quantity=3),
         bins.Asked("reserve", "B", quantity=3, reservation="r"),
         bins.Asked("move", "B", to="A", quantity=3),
         bins.Asked("move", "A", to="B", quantity=1),
-        bins.Asked("pick", reservation="r", quantity=1),
-    ):
-        after = bins.step(there, asked)
-        assert after is not None
-        there = after
+        pick,
+    )
     assert (there.at("A"), there.at("B")) == (bins.Bin(1, 1), bins.Bin(1, 1))
-    for asked in (
+    there = after(
+        there,
         bins.Asked("move", "A", to="B", quantity=1),
         bins.Asked("move", "B", to="A", quantity=1),
-        bins.Asked("pick", reservation="r", quantity=1),
-    ):
-        after = bins.step(there, asked)
-        assert after is not None
-        there = after
+        pick,
+    )
     assert (there.at("A"), there.at("B")) == (bins.Bin(0, 0), bins.Bin(1, 1))
