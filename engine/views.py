@@ -252,11 +252,10 @@ def _expired_view(_: Partition, __: c.ExpireStock, entries: list[Entry]) -> View
 def _settled_view(partition: Partition, command: c.SettleAttempt, _: list[Entry]) -> View:
     number = partition.attempts.get(command.attempt)
     if number is None:
-        return {"decided": False, "abandoned": True}
+        return {"decided": False}
     reservation = partition.reservations[number]
     return {
         "decided": True,
-        "abandoned": False,
         "home_number": number,
         "expires_at_ms": reservation.expires_at_ms,
     }

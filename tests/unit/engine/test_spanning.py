@@ -187,10 +187,10 @@ def test_a_clock_that_steps_abandons_no_attempt(desk: Desk, step_ms: int) -> Non
 def test_an_attempt_that_is_settled_undecided_is_never_decided(desk: Desk) -> None:
     desk.receive(5)
     settle = SettleAttempt("attempt-1", 1)
-    assert desk.ask(settle) == {"decided": False, "abandoned": True}
+    assert desk.ask(settle) == {"decided": False}
     assert desk.ledger[-1].kind == Kind.ATTEMPT_ABANDONED
     assert desk.code(together(2, opened_seq=1)) == Refusal.ATTEMPT_ABANDONED
-    assert desk.ask(settle) == {"decided": False, "abandoned": True}
+    assert desk.ask(settle) == {"decided": False}
     assert len(desk.ledger) == 2
     assert replayed(desk.ledger).closed_seq == desk.partition.closed_seq
 
@@ -216,7 +216,7 @@ def test_a_decided_attempt_is_settled_as_decided_for_ever(desk: Desk) -> None:
     for now_ms in (NOON_MS, DEADLINE_MS, DEADLINE_MS + 10**9):
         desk.now_ms = now_ms
         answer = desk.ask(SETTLE)
-        assert (answer["decided"], answer["abandoned"], answer["home_number"]) == (True, False, 2)
+        assert (answer["decided"], answer["home_number"]) == (True, 2)
         assert answer["expires_at_ms"] == NOON_MS + 60_000
 
 
