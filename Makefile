@@ -52,6 +52,10 @@ fuzz: $(VENV)/dev.stamp ## attack the product from outside for minutes; FUZZ="la
 bench: $(VENV)/dev.stamp ## measure against peers and limits, in three minutes; ARGS="--json"
 	@$(BIN)/python -m bench figures $(ARGS)
 
+.PHONY: limits
+limits: $(VENV)/dev.stamp ## measure how far the figures could go, around a host that decides nothing
+	@$(BIN)/python -m bench limits $(ARGS)
+
 .PHONY: simulate
 simulate: $(VENV)/dev.stamp ## play 500 seeded histories with faults; ARGS="--runs 100 --seed 7"
 	@$(BIN)/binkeeper simulate --runs 500 --jobs 2 $(ARGS)
