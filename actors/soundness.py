@@ -12,7 +12,8 @@ import json
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from actors.origins import At, Origins, rows_of
+from actors.joining import Place as EntryPlace
+from actors.origins import Asking, Origins, Told, rows_of
 from engine.entries import Kind
 
 if TYPE_CHECKING:
@@ -27,19 +28,16 @@ if TYPE_CHECKING:
 
 _PAGE = 500
 """Entries that are read at once."""
-DEPTH = 200
-"""Entries of a stock that are looked at: 0.5 ms of a database's time at most, 0.03 ms for one with eight."""
-
 Place = tuple[str, str]
 """(location, lot)"""
 
 
 class Soundness:
-    """Compares what came from a snapshot with the ledger. `at` asks for entries as `Ledger.at` does."""
+    """Compares what came from a snapshot with the ledger. `asking` asks for what `origins` wants to know."""
 
-    def __init__(self, ledger: Ledger, at: At) -> None:
+    def __init__(self, ledger: Ledger, asking: Asking) -> None:
         self._ledger = ledger
-        self._at = at
+        self._asking = asking
 
     async def of_stocks(
         self,
@@ -53,8 +51,8 @@ class Soundness:
         """
         state = owned.state
         looks = [Look(state.stocks[key], last.get(key, ())) for key in keys]
-        if unseen := [(state.number, seq) for look in looks for seq in look.unseen]:
-            entries = await self._at(unseen)
+        if unseen := [EntryPlace(state.number, seq) for look in looks for seq in look.unseen]:
+            entries = await self._asking.at(unseen)
             for look in looks:
                 look.look_at(entries)
         if why := next((look.why for look in looks if look.why), ""):
@@ -67,7 +65,7 @@ class Soundness:
         Raises Unavailable, or one of UNFIT.
         """
         if not rows.reservations and number is not None:
-            entries = await self._at([(owned.state.number, number)])
+            entries = await self._asking.at([EntryPlace(owned.state.number, number)])
             is_lost = any(entry.reservation == entry.seq for entry in entries)
             return f"reservation {number} is missing" if is_lost else ""
         for row in rows.reservations:
@@ -76,7 +74,7 @@ class Soundness:
             adds_up = row.open + gone == sum(line.quantity for line in lines)
             if not adds_up or row.open != sum(line.open for line in lines) or not (lines or row.attempt):
                 return f"reservation {row.number} is not what its lines hold"
-        return await self._look_up(owned, rows)
+        return await self._look_up(owned, Told.of(rows))
 
     async def of_attempt(self, owned: OwnedPartition, attempt: str, opened_seq: int) -> str:
         """Look for the decision of an attempt of which the snapshot has none; return what is wrong.
@@ -92,9 +90,8 @@ class Soundness:
             seq = page[-1].seq
         return ""
 
-    async def _look_up(self, owned: OwnedPartition, rows: Rows) -> str:
-        origins = Origins(self._ledger, owned.state.number, owned.committed_seq, self._at)
-        wrong = await origins.wrong(rows)
+    async def _look_up(self, owned: OwnedPartition, told: Told) -> str:
+        wrong = await Origins(self._ledger, owned, owned.committed_seq, self._asking).wrong(told)
         return str(wrong[0]) if wrong else ""
 
 
