@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 _PAGE = 500
 """Entries that are read at once."""
-_DEEPER = 2_000
-"""Entries that are looked at on top where lots rest longer than `DEPTH` entries, shared by stocks that wake
-together: TODO ms of a database's time for a partition."""
+_DEEPER = 1_000
+"""Entries that are looked at where lots rest longer than `DEPTH` entries, shared by stocks of a partition that
+wake together: 2 ms of a database's time."""
 Place = tuple[str, str]
 """(location, lot)"""
 
