@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 _PAGE = 500
 """Entries that are read at once."""
 _DEEPER = 1_000
-"""Entries that are looked at where lots rest longer than `DEPTH` entries, shared by stocks of a partition that
-wake together: 2 ms of a database's time."""
+"""Entries that are looked at where lots rest longer than `DEPTH` entries: 2 ms of a database's time.
+Stocks of a partition that wake together share them."""
+
 Place = tuple[str, str]
 """(location, lot)"""
 

@@ -6,14 +6,13 @@ from copy import deepcopy
 import pytest
 
 from actors.auditor import Auditor
-from actors.queries import ReadReservation
 from binkeeper.verify.verify import examine
-from engine.commands import ReserveLine
+from engine.commands import PickReservation, ReserveLine
 from persistence.memory import MemorySurvey
 from persistence.memory.database import PartitionTables
 from tests.component.actors.harm import fill, replaced, tables_of
 from tests.component.actors.shown import address_of, everything, found
-from tests.component.actors.world import World, number_of, until, view_of, world
+from tests.component.actors.world import World, code_of, number_of, until, view_of, world
 from tests.component.verify.test_examination import QUIET
 
 pytestmark = pytest.mark.usefixtures("no_auditor_but_the_tests")
@@ -128,8 +127,8 @@ async def test_a_reservation_that_is_over_is_not_open_again(is_awake: bool, othe
         if is_awake:
             await w.stock("TEA")
         set_reservation_back(w, then, number, with_lines=True)
-        view = await w.gateway.query(number_of("TEA"), ReadReservation(number, opened_at_ms))
-        assert view_of(view)["state"] == "released"
+        pick = PickReservation(number, opened_at_ms, 1)
+        assert code_of(await w.gateway.submit(number_of("TEA"), pick, w.key())) == "reservation_resolved"
         assert await everything(w, [made["id"]]) == before
         assert w.hosts[0].host.gauges.rebuilds == 1
         assert await is_clean(w)
