@@ -11,6 +11,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, cast
 
 from actors.loader import Loader
+from actors.origins import Asking
 from actors.owned import OwnedPartition
 from actors.queries import QUERY_NAMES, ExplainStock, ReadBin, ReadReservation, ReadStock, RecallReservation
 from actors.requests import Request
@@ -81,7 +82,7 @@ class Activator:
     def __init__(self, host: Host) -> None:
         self._host = host
         self._loader = Loader(host.snapshots, host.ledger, host.spawn)
-        self._soundness = Soundness(host.ledger, self._loader.at)
+        self._soundness = Soundness(host.ledger, Asking(self._loader.at, self._loader.last_of))
 
     def is_prepared(self, owned: OwnedPartition, request: Request) -> bool:
         """Whether a request can be decided now. Expires what is due at the stocks it touches."""

@@ -91,26 +91,22 @@ class Attempts:
             opened = await self._open(order)
             if not isinstance(opened, int):
                 return opened
-            outcome = await self._try(order, opened)
-            is_contended = (
-                isinstance(outcome, Refused)
-                and outcome.code == Refusal.INSUFFICIENT_STOCK
-                and outcome.fields["available"] + outcome.fields.get("pending", 0)
-                >= outcome.fields["requested"]
-            )
-            is_late = isinstance(outcome, Refused) and outcome.code == Refusal.ATTEMPT_ABANDONED
-            if not (is_contended or is_late) or attempt_number == _ATTEMPTS_MAX - 1:
+            is_last = attempt_number == _ATTEMPTS_MAX - 1
+            outcome = await self._try(order, opened, is_last=is_last)
+            if is_last or not _may_pass(outcome):
                 return outcome
             jitter = self._random_bytes(1)[0] / 256
             await self._sleep(0.02 * 2**attempt_number * (0.5 + jitter))
         raise AssertionError("the last attempt returns")
 
-    async def _try(self, order: Order, opened_seq: int) -> Outcome:
+    async def _try(self, order: Order, opened_seq: int, *, is_last: bool) -> Outcome:
         attempt = _Attempt(self._random_bytes(16).hex(), opened_seq)
         try:
             refusal = await self._hold(order, attempt)
             if refusal is not None:
                 await self._abandon(attempt)
+                if _may_pass(refusal) and not is_last:
+                    return refusal  # The next attempt opens with the same question.
                 known = await self._open(order)
                 return refusal if isinstance(known, int) else known
             outcome = await self._decide(order, attempt)
@@ -205,6 +201,16 @@ class Attempts:
             )
             asked.append(self._gateway.submit(number, command, f"{attempt.name} confirm {number}"))
         await asyncio.gather(*asked, return_exceptions=True)
+
+
+def _may_pass(outcome: Outcome) -> bool:
+    """Whether an attempt failed only for others that are undecided, or came late: it is made again."""
+    if not isinstance(outcome, Refused):
+        return False
+    if outcome.code != Refusal.INSUFFICIENT_STOCK:
+        return outcome.code == Refusal.ATTEMPT_ABANDONED
+    pending = outcome.fields.get("pending", 0)
+    return bool(outcome.fields["available"] + pending >= outcome.fields["requested"])
 
 
 def _is_of(home: Answered, attempt: _Attempt) -> bool:

@@ -208,14 +208,15 @@ class Auditor:
         host, state = self._host, owned.state
         snapshot_seq, seq = owned.snapshot_seq, state.seq
         seen = {key: Seen(state.stocks[key]) for key in keys if key in state.stocks}
-        in_memory = durable(rows_of(state, seen), owned.committed_seq)
+        memory, until_seq = rows_of(state, seen), owned.committed_seq
         for key, stock in seen.items():
             await self._compare_reservations(key, stock)
         rows: dict[StockKey, dict[Place, LotRow]] = {}
         for row in await host.snapshots.lots(keys):
             rows.setdefault((row.site, row.sku), {})[row.location, row.lot] = row
-        for of, found in (("memory", in_memory), ("snapshot", await written(host.snapshots, owned, rows))):
-            wrong = await wrong_origins(host.ledger, owned, found)
+        snapshot = await written(host.snapshots, owned, rows)
+        for of, told, as_of in (("memory", memory, until_seq), ("snapshot", snapshot, snapshot_seq)):
+            wrong = await wrong_origins(host.ledger, owned, durable(told, as_of), as_of)
             if self._is_ours(owned):
                 self._drift.of_origins(of, wrong)
         last = await self._moved_on(owned, sums, seen, seq)

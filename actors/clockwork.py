@@ -116,7 +116,8 @@ class Clockwork:
         attempt, (home, opened_seq) = reservation.attempt, reservation.home
         key = f"{attempt} settle {number} {self._host.clock()}"
         asked = await self._peers.submit(home, SettleAttempt(attempt, opened_seq), key)
-        if not isinstance(asked, Answered):
+        if not isinstance(asked, Answered):  # Home has been put back to before the attempt was opened.
+            _log.info("settling_waits", partition=number, fault=str(asked.code))
             return
         opened_at_ms = reservation.opened_at_ms
         if asked.view["decided"]:

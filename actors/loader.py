@@ -4,12 +4,13 @@ With them comes what the ledger's newest entries say of them, so that no wrong s
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine
+from functools import partial
 from typing import Any, NamedTuple
 
-from actors.soundness import DEPTH
+from actors.joining import Joining, Place
+from actors.origins import DEPTH
 from engine.commands import StockKey
-from engine.entries import Entry
 from engine.images import Rows
 from persistence.ports import Ledger, LotBalance, Snapshots, Unavailable
 
@@ -45,8 +46,11 @@ class Loader:
         self._spawn = spawn
         self._wishes: list[_Wish] = []
         self._is_running = False
-        self._looks: list[tuple[Sequence[tuple[int, int]], asyncio.Future[list[Entry]]]] = []
-        self._is_looking = False
+        places: Joining[Place] = Joining(ledger.at, _STOCKS_MAX, spawn)
+        self.at = places.ask
+        """Asks for entries of one partition as `Ledger.at` does."""
+        self.last_of = Joining(partial(ledger.last_of, depth=DEPTH), _STOCKS_MAX, spawn).ask
+        """Asks what changed reservations of one partition last, as `Ledger.last_of` does."""
 
     async def load(
         self, partition: int, asleep: Collection[StockKey], keys: Collection[StockKey], until_seq: int
@@ -61,37 +65,6 @@ class Loader:
             self._is_running = True
             self._spawn(self._run())
         return await future
-
-    async def at(self, places: Sequence[tuple[int, int]]) -> list[Entry]:
-        """Return the entries at these (partition, seq), by place, as `Ledger.at`. Raises Unavailable."""
-        if not places:
-            return []
-        future: asyncio.Future[list[Entry]] = asyncio.get_running_loop().create_future()
-        self._looks.append((places, future))
-        if not self._is_looking:
-            self._is_looking = True
-            self._spawn(self._look())
-        return await future
-
-    async def _look(self) -> None:
-        try:
-            while self._looks:
-                asked: list[tuple[Sequence[tuple[int, int]], asyncio.Future[list[Entry]]]] = []
-                while self._looks and sum(len(places) for places, _ in asked) < _STOCKS_MAX:
-                    asked.append(self._looks.pop(0))
-                try:
-                    entries = await self._ledger.at([place for places, _ in asked for place in places])
-                except Unavailable as fault:
-                    for _, future in asked:
-                        if not future.done():
-                            future.set_exception(Unavailable(str(fault)))
-                    continue
-                found = {(entry.partition, entry.seq): entry for entry in entries}
-                for places, future in asked:
-                    if not future.done():
-                        future.set_result([found[place] for place in sorted(set(places)) if place in found])
-        finally:
-            self._is_looking = False
 
     async def _run(self) -> None:
         try:

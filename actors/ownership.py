@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from actors.owned import OwnedPartition
-from actors.rebuilding import Misfit, Rebuilding
+from actors.rebuilding import Misfit, Rebuilding, ends_early
 from actors.recovery import restore_partitions
 from actors.requests import Request, Status
 from actors.retrying import until_available
@@ -73,7 +73,7 @@ class Ownership:
         for head in heads:
             self._forget_refused(head.partition)
             if head.ends_early:
-                self._refuse(claimed[head.partition], _ends_early(head))
+                self._refuse(claimed[head.partition], ends_early(head))
         most_keys = min(host.options.recovered_keys, host.options.key_window)
         try:
             recovery = await host.snapshots.recover(partitions, most_keys)
@@ -104,7 +104,7 @@ class Ownership:
                 if number in misfits and number not in self._distrusted:
                     _log.error("snapshot_distrusted", partition=number, why=misfits[number].why)
                 if head.ends_early:
-                    self._refuse(owned, _ends_early(head))
+                    self._refuse(owned, ends_early(head))
                 elif number in misfits or number in self._distrusted:
                     host.spawn(self._rebuild(owned, head))
                 else:
@@ -266,10 +266,9 @@ class Ownership:
             request.partition for batch in batches for request in batch.requests if request.key in keys
         }
         assert partitions, "a key is taken that nobody asked for"
-        given_up = frozenset(partitions - host.owned.keys())  # While the batch was on its way.
-        if given_up:
-            self.lose(given_up, batches)
-            partitions -= given_up
+        given_up = partitions - host.owned.keys()  # While the batch was on its way: lost, or refused.
+        self.give_back([request for batch in batches for request in batch.without(given_up)])
+        partitions -= given_up
         requests: dict[int, list[Request]] = {number: [] for number in partitions}
         for batch in batches:
             for request in batch.without(partitions):
@@ -297,9 +296,3 @@ class Ownership:
             assert entry.key is not None
             host.keys.remember(entry.key, entry.fingerprint, Status.ANSWERED, None, entry)
         self._install(recovery)
-
-
-def _ends_early(head: Head) -> Misfit:
-    """Return that what the snapshot has seen is not in the ledger: acknowledged entries are lost."""
-    why = f"it ends here, and the snapshot has seen entry {head.snapshot_seq}"
-    return Misfit(head.partition, head.seq + 1, why)

@@ -75,6 +75,12 @@ def missing_after(partition: int, seq: int, entries: Sequence[Entry]) -> Misfit 
     return Misfit(partition, seq + 1, f"entry {seq + 1} is expected and none is there")
 
 
+def ends_early(head: Head) -> Misfit:
+    """Return that what the snapshot has seen is not in the ledger: acknowledged entries are lost."""
+    why = f"it ends here, and the snapshot has seen entry {head.snapshot_seq}"
+    return Misfit(head.partition, head.seq + 1, why)
+
+
 class Rebuilding:
     """Rebuilds a host's partitions, one after another."""
 

@@ -2,8 +2,8 @@
 
 A snapshot that lost or changed a row would otherwise go on into new entries, and the ledger would be wrong
 for ever. Of each lot that the stock's newest `DEPTH` entries touch, the last one is held against memory; lots
-that rest longer are held against the entry that their row names. What memory lacks and no newest entry
-touches is left to the auditor. What no balance shows, `origins` looks up.
+that rest longer are held against the entry that their row names, and against more of the newest entries. What
+those do not touch is left to the auditor. What no balance shows, `origins` looks up.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import json
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from actors.origins import At, Origins, rows_of
+from actors.joining import Place as EntryPlace
+from actors.origins import DEPTH, Asking, Origins, Told, rows_of
 from engine.entries import Kind
 
 if TYPE_CHECKING:
@@ -27,19 +28,20 @@ if TYPE_CHECKING:
 
 _PAGE = 500
 """Entries that are read at once."""
-DEPTH = 200
-"""Entries of a stock that are looked at: 0.5 ms of a database's time at most, 0.03 ms for one with eight."""
+_DEEPER = 1_000
+"""Entries that are looked at where lots rest longer than `DEPTH` entries: 2 ms of a database's time.
+Stocks of a partition that wake together share them."""
 
 Place = tuple[str, str]
 """(location, lot)"""
 
 
 class Soundness:
-    """Compares what came from a snapshot with the ledger. `at` asks for entries as `Ledger.at` does."""
+    """Compares what came from a snapshot with the ledger. `asking` asks for what `origins` wants to know."""
 
-    def __init__(self, ledger: Ledger, at: At) -> None:
+    def __init__(self, ledger: Ledger, asking: Asking) -> None:
         self._ledger = ledger
-        self._at = at
+        self._asking = asking
 
     async def of_stocks(
         self,
@@ -53,21 +55,33 @@ class Soundness:
         """
         state = owned.state
         looks = [Look(state.stocks[key], last.get(key, ())) for key in keys]
-        if unseen := [(state.number, seq) for look in looks for seq in look.unseen]:
-            entries = await self._at(unseen)
+        if unseen := [EntryPlace(state.number, seq) for look in looks for seq in look.unseen]:
+            entries = await self._asking.at(unseen)
             for look in looks:
                 look.look_at(entries)
+            await self._look_deeper(owned, [look for look in looks if look.unseen])
         if why := next((look.why for look in looks if look.why), ""):
             return why
         return await self._look_up(owned, rows_of(state, keys))
+
+    async def _look_deeper(self, owned: OwnedPartition, looks: list[Look]) -> None:
+        """See that lots which rest long are not of an entry that others of theirs have followed."""
+        depth = _DEEPER // len(looks)
+        if depth <= DEPTH:
+            return
+        by_key = {(look.stock.site, look.stock.sku): look for look in looks}
+        asked = [(owned.state.number, key, owned.committed_seq) for key in by_key]
+        for balance in await self._ledger.last(asked, depth):
+            by_key[balance.site, balance.sku].compare(balance)
 
     async def of_rows(self, owned: OwnedPartition, number: int | None, rows: Rows) -> str:
         """Do the same with the rows of a reservation alone; that there are none of `number` may be wrong too.
 
         Raises Unavailable, or one of UNFIT.
         """
+        state = owned.state
         if not rows.reservations and number is not None:
-            entries = await self._at([(owned.state.number, number)])
+            entries = await self._asking.at([EntryPlace(state.number, number)])
             is_lost = any(entry.reservation == entry.seq for entry in entries)
             return f"reservation {number} is missing" if is_lost else ""
         for row in rows.reservations:
@@ -76,7 +90,11 @@ class Soundness:
             adds_up = row.open + gone == sum(line.quantity for line in lines)
             if not adds_up or row.open != sum(line.open for line in lines) or not (lines or row.attempt):
                 return f"reservation {row.number} is not what its lines hold"
-        return await self._look_up(owned, rows)
+            if row.number not in state.reservations and any(
+                line.open and (line.site, line.sku) in state.stocks for line in lines
+            ):  # An active stock knows all reservations that are open at it.
+                return f"reservation {row.number} is open at a stock that does not know it"
+        return await self._look_up(owned, Told.of(rows))
 
     async def of_attempt(self, owned: OwnedPartition, attempt: str, opened_seq: int) -> str:
         """Look for the decision of an attempt of which the snapshot has none; return what is wrong.
@@ -92,9 +110,8 @@ class Soundness:
             seq = page[-1].seq
         return ""
 
-    async def _look_up(self, owned: OwnedPartition, rows: Rows) -> str:
-        origins = Origins(self._ledger, owned.state.number, owned.committed_seq, self._at)
-        wrong = await origins.wrong(rows)
+    async def _look_up(self, owned: OwnedPartition, told: Told) -> str:
+        wrong = await Origins(self._ledger, owned, owned.committed_seq, self._asking).wrong(told)
         return str(wrong[0]) if wrong else ""
 
 
@@ -108,19 +125,21 @@ class Look:
         self._lots: dict[Place, Lot] = {
             (bin_.location, lot.code): lot for bin_ in stock.bins.values() for lot in bin_.lots
         }
+        self._unseen = dict(self._lots)
         self._compare_with_itself()
         for balance in last:
-            self._compare(balance)
+            self._unseen.pop((balance.location, balance.lot), None)
+            self.compare(balance)
 
     @property
     def unseen(self) -> list[int]:
         """The entries of which memory has lots that were not looked at yet."""
-        return [lot.seq for lot in self._lots.values()]
+        return [lot.seq for lot in self._unseen.values()]
 
     def look_at(self, entries: Iterable[Entry]) -> None:
         """Compare the lots that were not looked at with the entries that they claim to be of."""
         by_seq = {entry.seq: entry for entry in entries}
-        for (location, code), lot in self._lots.items():
+        for (location, code), lot in self._unseen.items():
             entry = by_seq.get(lot.seq)
             key = (self.stock.site, self.stock.sku, location, code)
             if entry is None or entry[7:11] != key:
@@ -128,8 +147,9 @@ class Look:
             elif entry[12:15] != (lot.on_hand, lot.reserved, lot.held):
                 self._wrong(location, code, f"is not as entry {lot.seq} left it")
 
-    def _compare(self, last: LotBalance) -> None:
-        lot = self._lots.pop((last.location, last.lot), None)
+    def compare(self, last: LotBalance) -> None:
+        """Compare a lot with the last entry that was found of it."""
+        lot = self._lots.get((last.location, last.lot))
         if lot is None:
             self._wrong(last.location, last.lot, f"is missing, and entry {last.seq} has changed it")
         elif lot.seq != last.seq:

@@ -95,7 +95,10 @@ class AbandonReservation(NamedTuple):
 
 
 class SettleAttempt(NamedTuple):
-    """Ask the home partition what became of an attempt; one that is not decided is abandoned with that."""
+    """Ask the home partition what became of an attempt; one that is not decided is abandoned with that.
+
+    Refused where the partition is not as far as when it was told of the attempt.
+    """
 
     attempt: str
     opened_seq: int

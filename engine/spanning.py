@@ -45,10 +45,10 @@ def reserve_tentatively(partition: Partition, command: ReserveTentatively, draft
 def reserve_together(partition: Partition, command: ReserveTogether, draft: Draft) -> Refused | None:
     """Decide an attempt: reserve the home partition's own lines and name the shares that hold with them.
 
-    Refused if it was closed since it was opened, by `settle` or by a new owner. The refusal's `seq` is where
-    the next attempt opens.
+    Refused if it was closed since it was opened, by `settle` or by a new owner, or if it cannot have been
+    opened here: the ledger was put back since. The refusal's `seq` is where the next attempt opens.
     """
-    if command.opened_seq < partition.closed_seq:
+    if not partition.closed_seq <= command.opened_seq <= partition.seq:
         return refused(Refusal.ATTEMPT_ABANDONED, attempt=command.attempt, seq=partition.seq)
     expires_at_ms = None if command.ttl_s is None else draft.at_ms + command.ttl_s * 1000
     draft.detail = {"attempt": command.attempt, "parts": command.parts}
@@ -74,9 +74,14 @@ def reserve_together(partition: Partition, command: ReserveTogether, draft: Draf
 def settle(partition: Partition, command: SettleAttempt, draft: Draft) -> Refused | None:
     """Make sure that an attempt which is not decided never will be.
 
-    The entry closes all that were opened as early: `reserve_together` refuses them from then on.
+    The entry closes all that were opened as early: `reserve_together` refuses them from then on. Refused
+    where the ledger has not come so far: the attempt would not be closed any more when it has.
     """
-    if command.attempt not in partition.attempts and command.opened_seq >= partition.closed_seq:
+    if command.attempt in partition.attempts:
+        return None
+    if command.opened_seq > partition.seq:
+        return refused(Refusal.SEQ_NOT_REACHED, seen_seq=command.opened_seq, seq=partition.seq)
+    if command.opened_seq >= partition.closed_seq:
         detail = {"attempt": command.attempt, "opened_seq": command.opened_seq}
         draft.note(Kind.ATTEMPT_ABANDONED, detail=json.dumps(detail))
     return None

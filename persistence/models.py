@@ -91,6 +91,13 @@ class LedgerEntry(Model):
             "seq",
             postgresql_where=text("sku IS NOT NULL"),
         ),
+        Index(
+            "ledger_reservation_idx",
+            "partition",
+            "reservation",
+            "seq",
+            postgresql_where=text("sku IS NULL AND reservation IS NOT NULL"),
+        ),
     )
 
     partition: Mapped[Part] = mapped_column(primary_key=True)

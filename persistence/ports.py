@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol
 from engine.commands import StockKey
 from engine.entries import Entry
 from engine.images import LotRow, Rows
+from persistence.traced import Traced
 
 
 class Fault(Exception):
@@ -106,6 +107,13 @@ class Ledger(Protocol):
 
     async def of_reservation(self, partition: int, number: int, until_seq: int) -> list[Entry]:
         """Return the entries of a reservation in order, from its first (`seq == number`) to `until_seq`."""
+
+    async def last_of(self, reservations: Sequence[Traced], depth: int) -> list[Entry]:
+        """Return what changed reservations last, in no particular order.
+
+        Of each that is its last entry that touches no stock, if there is one; and its last after `seq` among
+        the newest `depth` entries of each of its stocks.
+        """
 
     async def at(self, places: Sequence[tuple[int, int]]) -> list[Entry]:
         """Return the entries at these (partition, seq), in this order; where there is none, none."""

@@ -161,7 +161,7 @@ def _under_new_keys(self: LaneGateway, lane: Any) -> None:  # noqa: ANN401
 
 def _after_it_was_closed(partition: Any, command: ReserveTogether, draft: Any) -> Any:  # noqa: ANN401
     if command.opened_seq:
-        command = command._replace(opened_seq=2**62)
+        command = command._replace(opened_seq=partition.seq)
     return _together(partition, command, draft)
 
 

@@ -7,6 +7,7 @@ from engine.commands import StockKey
 from engine.entries import EFFECTS, Entry, Kind
 from persistence.memory.database import MemoryDatabase
 from persistence.ports import SUMMED_MAX, LotBalance, LotSum
+from persistence.traced import Traced
 
 Place = tuple[str, str, str, str]
 """(site, sku, location, lot)"""
@@ -43,6 +44,21 @@ class MemoryLedger:
         return [
             entry for entry in self._entries(partition)[number - 1 : until_seq] if entry.reservation == number
         ]
+
+    async def last_of(self, reservations: Sequence[Traced], depth: int) -> list[Entry]:
+        """See `Ledger.last_of`."""
+        found: dict[int, list[Entry]] = {}
+        for asked in reservations:
+            entries = self._entries(asked.partition)[: asked.until_seq]
+            own = [entry for entry in entries if entry.reservation == asked.number]
+            told = found.setdefault(asked.partition, [])
+            told += [entry for entry in own if entry.sku is None][-1:]
+            for stock in asked.stocks:
+                newest = [entry for entry in entries if (entry.site, entry.sku) == stock][-depth:]
+                told += [
+                    entry for entry in newest if entry.reservation == asked.number and entry.seq > asked.seq
+                ][-1:]
+        return [entry for entries in found.values() for entry in dict.fromkeys(entries)]
 
     async def at(self, places: Sequence[tuple[int, int]]) -> list[Entry]:
         """See `Ledger.at`."""

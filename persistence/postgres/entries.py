@@ -5,13 +5,14 @@ Each walks an index, since the ledger only grows.
 
 # ruff: noqa: S608 - statements are put together from our own columns' names; values travel as parameters
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from engine.commands import StockKey
 from engine.entries import Entry, Kind
 from persistence.ports import LotBalance, LotSum
 from persistence.postgres.sessions import Sessions
 from persistence.postgres.sums import read_missing, read_sums
+from persistence.traced import Traced
 
 COLUMNS = ", ".join(Entry._fields)
 
@@ -58,7 +59,37 @@ CROSS JOIN LATERAL (
 ORDER BY partition, site, sku, location, lot, seq DESC
 """
 
+_LAST_OF = f"""\
+SELECT changed.*
+FROM unnest($1::int[], $2::bigint[], $3::bigint[]) AS wanted (of_partition, number, until_seq)
+CROSS JOIN LATERAL (
+    SELECT {COLUMNS} FROM ledger
+    WHERE partition = of_partition AND reservation = number AND sku IS NULL AND seq <= until_seq
+    ORDER BY seq DESC LIMIT 1
+) AS changed
+UNION ALL (
+    SELECT DISTINCT ON (partition, site, sku, reservation) {COLUMNS}
+    FROM unnest($4::int[], $5::text[], $6::text[], $7::bigint[], $8::bigint[])
+        AS wanted (number, of_site, of_sku, after_seq, until_seq)
+    CROSS JOIN LATERAL (
+        SELECT {COLUMNS} FROM ledger
+        WHERE partition = number AND hashtext(sku) = hashtext(of_sku) AND site = of_site AND sku = of_sku
+        AND seq > after_seq AND seq <= until_seq
+        ORDER BY seq DESC LIMIT $9
+    ) AS newest
+    WHERE reservation IS NOT NULL
+    ORDER BY partition, site, sku, reservation, seq DESC
+)
+"""
+"""Entries of a stock are walked from the newest to what is known of its reservations: at rest, to none."""
+
 _OF_STOCK = "partition = $1 AND hashtext(sku) = hashtext($3) AND site = $2 AND sku = $3"
+
+
+def _is_asked(entry: Entry, known: Mapping[tuple[int, int | None], Traced]) -> bool:
+    """Whether an entry that touches a stock is one of a reservation that was asked for, and later."""
+    asked = known.get((entry.partition, entry.reservation))
+    return asked is not None and (entry.sku is None or entry.seq > asked.seq)
 
 
 class StoredEntries:
@@ -87,6 +118,31 @@ class StoredEntries:
             number,
             until_seq,
         )
+
+    async def last_of(self, reservations: Sequence[Traced], depth: int) -> list[Entry]:
+        """See `Ledger.last_of`."""
+        known: dict[tuple[int, int | None], Traced] = {}
+        stocks: dict[tuple[int, StockKey, int], int] = {}
+        for asked in reservations:
+            known[asked.partition, asked.number] = asked
+            for stock in asked.stocks:
+                place = (asked.partition, stock, asked.until_seq)
+                stocks[place] = min(asked.seq, stocks.get(place, asked.seq))
+        async with self._sessions.session() as connection:
+            rows = await connection.fetch(
+                _LAST_OF,
+                [asked.partition for asked in reservations],
+                [asked.number for asked in reservations],
+                [asked.until_seq for asked in reservations],
+                [partition for partition, _, _ in stocks],
+                [site for _, (site, _), _ in stocks],
+                [sku for _, (_, sku), _ in stocks],
+                list(stocks.values()),
+                [until_seq for _, _, until_seq in stocks],
+                depth,
+            )
+        found = map(Entry._make, rows)
+        return [entry for entry in found if _is_asked(entry, known)]
 
     async def at(self, places: Sequence[tuple[int, int]]) -> list[Entry]:
         """See `Ledger.at`."""

@@ -9,6 +9,7 @@ import structlog
 
 from actors.outcomes import LedgerRefused
 from actors.queries import ReadStock
+from actors.rebuilding import Misfit
 from actors.requests import Request, Status
 from actors.running_host import RunningHost
 from engine.commands import ReceiveStock
@@ -254,3 +255,36 @@ async def test_the_same_host_serves_it_when_it_is_given_it_again() -> None:
         await second.take([number])
         assert await w.stock("TEA") == (21, 5)
         assert second.host.refused == {}
+
+
+async def test_it_stays_refused_when_a_batch_of_it_that_was_on_its_way_meets_a_taken_key() -> None:
+    """The gap was found meanwhile, and what is decided again are the other partitions of the batch."""
+    async with world(key_window=4) as w:
+        await fill(w)
+        host, number = w.hosts[0].host, number_of("TEA")
+        for sku in ("TEA", "JAM"):
+            await w.ask(ReceiveStock("LON", sku, "A", 1), f"old {sku}")
+        for _ in range(8):
+            await w.receive("RUM", 1)
+        told: list[Misfit | None] = []
+        with w.ledgers[0].gate.held():
+            asked = [
+                asyncio.ensure_future(w.ask(ReceiveStock("LON", sku, "A", 1), f"old {sku}"))
+                for sku in ("TEA", "JAM")
+            ]
+            await until(lambda: number in {entry.partition for entry in host.committer.closed.entries})
+            await until(lambda: w.ledgers[0].gate.waiting == 1)
+            host.ownership.refuse(host.owned[number], Misfit(number, 3, "it is missing"))
+            give_back = host.ownership.give_back
+
+            def seen(requests: list[Request]) -> None:
+                give_back(requests)
+                told.append(host.refused.get(number))
+
+            host.ownership.give_back = seen  # type: ignore[method-assign]
+        with pytest.raises(LedgerRefused, match=f"Partition {number} is not served.*entry 3: it is missing"):
+            await asked[0]
+        assert None not in told
+        assert view_of(await asked[1])["on_hand"] == 20
+        assert host.gauges.rewinds > 0
+        assert host.refused == {number: Misfit(number, 3, "it is missing")}

@@ -7,7 +7,7 @@ import pytest
 from actors.outcomes import Outcome, Unavailable
 from engine.commands import Command, ReserveLine, ReserveTentatively
 from tests.component.actors.steered import Gate
-from tests.component.actors.world import PARTITIONS, World, number_of, until, view_of, world
+from tests.component.actors.world import PARTITIONS, World, number_of, skus_in, until, view_of, world
 
 SHARES = 7
 HOME = (number_of("TEA") + 1) % PARTITIONS
@@ -89,4 +89,26 @@ async def test_shares_whose_home_never_answers_keep_nobody_waiting(
         for _ in range(SHARES):
             clockwork.settle_overdue()
             await until(lambda: not clockwork._settling)
+        assert await w.stock("TEA") == (100, 0)
+
+
+async def test_a_share_whose_home_was_put_back_waits_until_home_has_come_so_far_again() -> None:
+    """Given back at once, it could still be named by a decision."""
+    async with world(tentative_sweep_s=3600.0) as w:
+        await w.receive("TEA", 100)
+        sku = skus_in(HOME, 1)[0]
+        await w.receive(sku, 1)
+        opened_seq = w.hosts[0].host.owned[HOME].state.seq + 2
+        share = ReserveTentatively("one", HOME, opened_seq, (ReserveLine("LON", "TEA", 1),), ttl_ms=1_000)
+        view_of(await w.gateway.submit(number_of("TEA"), share, w.key()))
+        w.now_ms += 1_001
+        clockwork = w.hosts[0].clockwork
+        for _ in range(2):
+            clockwork.settle_overdue()
+            await until(lambda: not clockwork._settling)
+            assert await w.stock("TEA") == (100, 1)
+            await w.receive(sku, 1)
+            w.now_ms += 1
+        clockwork.settle_overdue()
+        await until(lambda: not clockwork._settling)
         assert await w.stock("TEA") == (100, 0)

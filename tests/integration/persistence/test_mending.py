@@ -15,8 +15,15 @@ from actors.outcomes import Answered, LedgerRefused
 from actors.queries import ReadStock
 from actors.running_host import RunningHost
 from binkeeper.cli import app
-from engine.commands import PickReservation, ReceiveStock, ReserveLine, ReserveStock
-from engine.partitioning import partition_of, reservation_address
+from engine.commands import (
+    ExtendReservation,
+    PickReservation,
+    PickStock,
+    ReceiveStock,
+    ReserveLine,
+    ReserveStock,
+)
+from engine.partitioning import ReservationAddress, partition_of, reservation_address
 from persistence.memory import MemoryStreams
 from persistence.postgres import (
     PostgresCursors,
@@ -62,10 +69,10 @@ class Served:
 
 
 @asynccontextmanager
-async def served(url: str, name: str) -> AsyncIterator[Served]:
+async def served(url: str, name: str, now_ms: int = NOW_MS) -> AsyncIterator[Served]:
     sessions = Sessions(url, name, size=6)
     ledger = await PostgresLedger.open(sessions)
-    host = Host(HostOptions(name), ledger, PostgresSnapshots(sessions), lambda: NOW_MS)
+    host = Host(HostOptions(name), ledger, PostgresSnapshots(sessions), lambda: now_ms)
     directory = PostgresDirectory(sessions)
     faults: list[BaseException] = []
     running = RunningHost(
@@ -122,6 +129,64 @@ async def test_a_snapshot_that_was_harmed_is_rebuilt_when_its_stock_is_asked_for
         assert await asyncio.gather(*(second.units(sku) for sku in SKUS)) == [(17, 3)] * len(SKUS)
         used = {partition_of("LDN", sku, PARTITIONS) for sku in SKUS}
         assert second.host.gauges.rebuilds == len(used)
+    assert await verified(filled, monkeypatch) == (0, {})
+
+
+async def test_a_reservation_whose_row_was_set_back_does_not_expire_early(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To the row that was there before the extension, with the sequence number of then."""
+    address: dict[str, ReservationAddress] = {}
+    async with served(postgres_url, "first") as first:
+        await first.fill()
+        for sku in SKUS:
+            number = partition_of("LDN", sku, PARTITIONS)
+            lines = (ReserveLine("LDN", sku, 2),)
+            outcome = await first.gateway.submit(number, ReserveStock(lines, ttl_s=60), f"{sku} soft")
+            assert isinstance(outcome, Answered)
+            found = reservation_address(outcome.view["id"])
+            assert found is not None
+            address[sku] = found
+        await first.running.snapshotter.flush()
+        await execute(
+            postgres_url, "DROP TABLE IF EXISTS kept", "CREATE TABLE kept AS SELECT * FROM reservation"
+        )
+        for sku, (number, one, opened_at_ms) in address.items():
+            await first.gateway.submit(number, ExtendReservation(one, opened_at_ms, 900), f"{sku} extend")
+    assert await verified(postgres_url, monkeypatch) == (0, {})
+    await execute(
+        postgres_url,
+        "UPDATE reservation SET seq = kept.seq, expires_at_ms = kept.expires_at_ms FROM kept"
+        " WHERE (kept.partition, kept.number) = (reservation.partition, reservation.number)",
+        "DROP TABLE kept",
+    )
+    assert (await verified(postgres_url, monkeypatch))[0] == 1
+    async with served(postgres_url, "second", NOW_MS + 61_000) as second:
+        assert await asyncio.gather(*(second.units(sku) for sku in SKUS)) == [(17, 5)] * len(SKUS)
+        assert second.host.gauges.rebuilds == len({number for number, _, _ in address.values()})
+    assert await verified(postgres_url, monkeypatch) == (0, {})
+
+
+async def test_a_lot_whose_row_was_set_back_is_not_believed(
+    filled: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Units of B are gone, and more entries of A followed than are looked at where nothing rests long."""
+    await execute(filled, "DROP TABLE IF EXISTS kept", "CREATE TABLE kept AS SELECT * FROM stock_lot")
+    async with served(filled, "second") as second:
+        number = partition_of("LDN", "SKU-0", PARTITIONS)
+        await second.gateway.submit(number, PickStock("LDN", "SKU-0", 4, "B"), "from B")
+        for n in range(250):
+            await second.gateway.submit(number, ReceiveStock("LDN", "SKU-0", "A", 1), f"more {n}")
+    await execute(
+        filled,
+        "UPDATE stock_lot SET seq = kept.seq, on_hand = kept.on_hand FROM kept"
+        " WHERE kept.sku = 'SKU-0' AND (kept.sku, kept.location) = (stock_lot.sku, stock_lot.location)"
+        " AND kept.location = 'B'",
+        "DROP TABLE kept",
+    )
+    async with served(filled, "third") as third:
+        assert await third.units("SKU-0") == (17 - 4 + 250, 3)
+        assert third.host.gauges.rebuilds == 1
     assert await verified(filled, monkeypatch) == (0, {})
 
 

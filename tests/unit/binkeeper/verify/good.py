@@ -72,13 +72,13 @@ def written(number: int = 0) -> Book:
     book.do(CountStock(SITE, SKU, "A-1", 15, None, None), "count")
     book.do(PickStock(SITE, SKU, 2, "B-1"), "pick")
     line = (ReserveLine(SITE, SKU, 1, "B-1"),)
-    share = book.do(ReserveTentatively("one", 1, book.now_ms + 5, line))[0]
+    share = book.do(ReserveTentatively("one", 1, 3, line))[0]
     book.do(ConfirmReservation(share.seq, share.at_ms, 7))
-    other = book.do(ReserveTentatively("two", 1, book.now_ms + 5, line))[0]
+    other = book.do(ReserveTentatively("two", 1, 4, line))[0]
     book.do(AbandonReservation(other.seq, other.at_ms))
-    book.do(ReserveTogether("three", book.now_ms + 5, ((1, 7, book.now_ms),), line, 60))
+    book.do(ReserveTogether("three", book.partition.seq, ((1, 7, book.now_ms),), line, 60))
     book.now_ms += 5
-    book.do(SettleAttempt("four", book.now_ms))
+    book.do(SettleAttempt("four", book.partition.seq))
     book.do(NoteRequest(7), "noted")
     book.now_ms += 200_000
     book.do(ExpireStock(SITE, SKU))
