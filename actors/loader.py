@@ -11,7 +11,7 @@ from actors.soundness import DEPTH
 from engine.commands import StockKey
 from engine.entries import Entry
 from engine.images import Rows
-from persistence.ports import Ledger, LotBalance, Snapshots, Unavailable
+from persistence.ports import Ledger, LotBalance, RowsChanged, Snapshots, Unavailable
 
 _STOCKS_MAX = 2_000
 """Stocks in one question: some ten milliseconds' worth."""
@@ -34,6 +34,9 @@ class _Wish(NamedTuple):
     future: asyncio.Future[Loaded]
 
 
+_LookUp = tuple[Sequence[tuple[int, int]], asyncio.Future[list[Entry]]]
+
+
 class Loader:
     """Joins the partitions' wishes. While one question is on its way, the next collects."""
 
@@ -45,7 +48,7 @@ class Loader:
         self._spawn = spawn
         self._wishes: list[_Wish] = []
         self._is_running = False
-        self._looks: list[tuple[Sequence[tuple[int, int]], asyncio.Future[list[Entry]]]] = []
+        self._looks: list[_LookUp] = []
         self._is_looking = False
 
     async def load(
@@ -63,7 +66,10 @@ class Loader:
         return await future
 
     async def at(self, places: Sequence[tuple[int, int]]) -> list[Entry]:
-        """Return the entries at these (partition, seq), by place, as `Ledger.at`. Raises Unavailable."""
+        """Return the entries at these (partition, seq), by place, as `Ledger.at`.
+
+        Raises Unavailable; RowsChanged for rows of the partitions that were asked for.
+        """
         if not places:
             return []
         future: asyncio.Future[list[Entry]] = asyncio.get_running_loop().create_future()
@@ -76,7 +82,7 @@ class Loader:
     async def _look(self) -> None:
         try:
             while self._looks:
-                asked: list[tuple[Sequence[tuple[int, int]], asyncio.Future[list[Entry]]]] = []
+                asked: list[_LookUp] = []
                 while self._looks and sum(len(places) for places, _ in asked) < _STOCKS_MAX:
                     asked.append(self._looks.pop(0))
                 try:
@@ -86,12 +92,26 @@ class Loader:
                         if not future.done():
                             future.set_exception(Unavailable(str(fault)))
                     continue
+                except RowsChanged as fault:
+                    self._look_without(asked, fault)
+                    continue
                 found = {(entry.partition, entry.seq): entry for entry in entries}
                 for places, future in asked:
                     if not future.done():
                         future.set_result([found[place] for place in sorted(set(places)) if place in found])
         finally:
             self._is_looking = False
+
+    def _look_without(self, asked: list[_LookUp], fault: RowsChanged) -> None:
+        """Tell those who want a partition in which a row was changed; the others are looked up again."""
+        for places, future in asked:
+            ours = {
+                number: seq for number, seq in fault.places.items() if any(number == n for n, _ in places)
+            }
+            if not ours:
+                self._looks.append((places, future))
+            elif not future.done():
+                future.set_exception(RowsChanged(ours))
 
     async def _run(self) -> None:
         try:

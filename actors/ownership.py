@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from actors.keyed import look_up
 from actors.owned import OwnedPartition
-from actors.rebuilding import Misfit, Rebuilding
+from actors.rebuilding import Misfit, Rebuilding, changed_row
 from actors.recovery import restore_partitions
 from actors.requests import Request, Status
 from actors.retrying import until_available
-from persistence.ports import Head, Recovery
+from persistence.ports import Head, Recovery, RowsChanged
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -177,6 +178,13 @@ class Ownership:
             self.let_go(frozenset({misfit.partition}), [self._host.committer.open])
             self._refuse(owned, misfit)
 
+    def refuse_changed(self, fault: RowsChanged) -> None:
+        """Stop to serve those partitions in whose ledger somebody has read a row that was changed."""
+        for number, seq in fault.places.items():
+            owned = self._host.owned.get(number)
+            if owned is not None:
+                self.refuse(owned, changed_row(number, seq))
+
     def _refuse(self, owned: OwnedPartition, misfit: Misfit) -> None:
         """Do not serve a partition. Whoever waits for it, or comes, is told why."""
         host = self._host
@@ -253,6 +261,13 @@ class Ownership:
             host.in_flight -= 1
             host.turn_away(request, Status.MOVED)
 
+    def tell_refused(self, requests: list[Request], misfit: Misfit) -> None:
+        """Turn requests away whose answer is in a ledger that does not hold; nothing of them happened."""
+        for request in requests:
+            self._forget(request)
+            self._host.in_flight -= 1
+            self._host.turn_away_refused(request, misfit)
+
     # Deciding again
 
     def rewind(self, keys: frozenset[str], batches: list[Batch]) -> None:
@@ -291,12 +306,23 @@ class Ownership:
 
     async def _recover_again(self, partitions: list[int], keys: frozenset[str]) -> None:
         host = self._host
-        taken = await until_available(lambda: host.ledger.with_keys(sorted(keys)), host.sleep)
+        taken, changed = await look_up(host, sorted(keys))
         recovery = await until_available(lambda: host.snapshots.recover(partitions, 0), host.sleep)
         for entry in taken:
             assert entry.key is not None
             host.keys.remember(entry.key, entry.fingerprint, Status.ANSWERED, None, entry)
+        for number in partitions if changed else ():
+            self._tell_changed(number, changed)
         self._install(recovery)
+
+    def _tell_changed(self, number: int, changed: dict[str, Misfit]) -> None:
+        """Turn away what waits at a partition with a key whose entry is not as it was written."""
+        owned = self._host.owned.get(number)
+        waiting = list(owned.queue) if owned is not None else []
+        for request in waiting:
+            if owned is not None and request.key is not None and request.key in changed:
+                owned.queue.remove(request)
+                self.tell_refused([request], changed[request.key])
 
 
 def _ends_early(head: Head) -> Misfit:
