@@ -55,7 +55,8 @@ class MemoryDatabase:
 
     def __init__(self, partitions: int = 256) -> None:
         self.partitions = [PartitionTables() for _ in range(partitions)]
-        self.keys: dict[str, Entry] = {}
+        self.keys: dict[str, tuple[int, int]] = {}
+        """The (partition, seq) of the entry that carries a key."""
 
     def commit(self, entries: Sequence[Entry]) -> None:
         """Append entries, all or nothing.
@@ -82,7 +83,14 @@ class MemoryDatabase:
             assert entry.seq == len(tables.ledger) + 1, "an append leaves a sequence number out"
             tables.ledger.append(entry)
             tables.checksums[entry.seq] = checksum(entry)
-        self.keys.update((entry.key, entry) for entry in keyed if entry.key is not None)
+        self.keys.update(
+            (entry.key, (entry.partition, entry.seq)) for entry in keyed if entry.key is not None
+        )
+
+    def at(self, places: Iterable[tuple[int, int]]) -> list[Entry]:
+        """Return the entries at these (partition, seq) that there are, in this order."""
+        found = (self.partitions[number].ledger[seq - 1 : seq] for number, seq in places)
+        return [entry for entries in found for entry in entries]
 
     def checked(self, entries: list[Entry]) -> list[Entry]:
         """Return entries of the ledger that are all as they were written. Raises RowsChanged."""

@@ -51,9 +51,7 @@ class MemoryLedger:
 
     async def at(self, places: Sequence[tuple[int, int]]) -> list[Entry]:
         """See `Ledger.at`."""
-        return self._checked(
-            [entry for number, seq in sorted(set(places)) for entry in self._entries(number)[seq - 1 : seq]]
-        )
+        return self._checked(self._database.at(sorted(set(places))))
 
     async def confirmations(self, partition: int, numbers: Sequence[int]) -> list[Entry]:
         """See `Ledger.confirmations`."""
@@ -67,8 +65,8 @@ class MemoryLedger:
 
     async def with_keys(self, keys: Sequence[str]) -> list[Entry]:
         """See `Ledger.with_keys`."""
-        found = sorted(self._database.keys[key] for key in set(keys) if key in self._database.keys)
-        return self._checked(found)
+        known = self._database.keys
+        return self._checked(self._database.at(sorted(known[key] for key in set(keys) if key in known)))
 
     async def seq_at(self, partition: int, at_ms: int) -> int:
         """See `Ledger.seq_at`."""

@@ -47,7 +47,8 @@ class MemorySnapshots:
         for number in sorted(set(partitions)):
             self._recover_one(number, recovery)
         owned = set(partitions)
-        keyed = [entry for entry in self._database.keys.values() if entry.partition in owned]
+        places = [place for place in self._database.keys.values() if place[0] in owned]
+        keyed = self._database.at(places)
         keyed.sort(key=lambda entry: (entry.at_ms, entry.partition, entry.seq))
         recent = keyed[-recent_keys:] if recent_keys else []
         changed = self._changed([*recovery.tail, *recent])
