@@ -34,9 +34,6 @@ class _Wish(NamedTuple):
     future: asyncio.Future[Loaded]
 
 
-_LookUp = tuple[Sequence[tuple[int, int]], asyncio.Future[list[Entry]]]
-
-
 class Loader:
     """Joins the partitions' wishes. While one question is on its way, the next collects."""
 
@@ -48,7 +45,7 @@ class Loader:
         self._spawn = spawn
         self._wishes: list[_Wish] = []
         self._is_running = False
-        self._looks: list[_LookUp] = []
+        self._looks: list[tuple[Sequence[tuple[int, int]], asyncio.Future[list[Entry]]]] = []
         self._is_looking = False
 
     async def load(
@@ -68,7 +65,8 @@ class Loader:
     async def at(self, places: Sequence[tuple[int, int]]) -> list[Entry]:
         """Return the entries at these (partition, seq), by place, as `Ledger.at`.
 
-        Raises Unavailable; RowsChanged for rows of the partitions that were asked for.
+        Raises Unavailable; RowsChanged, also for a partition that others asked for at the same time: who
+        asks again is asked without it, since it is served no more.
         """
         if not places:
             return []
@@ -82,7 +80,7 @@ class Loader:
     async def _look(self) -> None:
         try:
             while self._looks:
-                asked: list[_LookUp] = []
+                asked: list[tuple[Sequence[tuple[int, int]], asyncio.Future[list[Entry]]]] = []
                 while self._looks and sum(len(places) for places, _ in asked) < _STOCKS_MAX:
                     asked.append(self._looks.pop(0))
                 try:
@@ -93,7 +91,9 @@ class Loader:
                             future.set_exception(Unavailable(str(fault)))
                     continue
                 except RowsChanged as fault:
-                    self._look_without(asked, fault)
+                    for _, future in asked:
+                        if not future.done():
+                            future.set_exception(RowsChanged(fault.places))
                     continue
                 found = {(entry.partition, entry.seq): entry for entry in entries}
                 for places, future in asked:
@@ -101,17 +101,6 @@ class Loader:
                         future.set_result([found[place] for place in sorted(set(places)) if place in found])
         finally:
             self._is_looking = False
-
-    def _look_without(self, asked: list[_LookUp], fault: RowsChanged) -> None:
-        """Tell those who want a partition in which a row was changed; the others are looked up again."""
-        for places, future in asked:
-            ours = {
-                number: seq for number, seq in fault.places.items() if any(number == n for n, _ in places)
-            }
-            if not ours:
-                self._looks.append((places, future))
-            elif not future.done():
-                future.set_exception(RowsChanged(ours))
 
     async def _run(self) -> None:
         try:

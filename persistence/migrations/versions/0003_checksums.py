@@ -1,8 +1,8 @@
 """Each row of the ledger gets a checksum of its other columns.
 
 Rows that are there get one of what they say now: nothing tells any more whether they were changed before. It
-costs some 20 us a row, once. The checksum is made here as it was when this was written, whatever becomes of
-the program's own: CRC-32 of the row as a MessagePack array, as a signed integer.
+takes 0.08 ms a row, once. The checksum is made here as it was when this was written, whatever becomes of the
+program's own: CRC-32 of the row as a MessagePack array, as a signed integer.
 """
 
 from zlib import crc32
