@@ -41,7 +41,7 @@ def test_no_row_of_the_ledger_is_without_a_checksum() -> None:
     column = LedgerEntry.__table__.columns["checksum"]
     assert not column.nullable
     assert column.server_default is None
-    assert COLUMNS == tuple(LedgerEntry.__table__.columns.keys())
+    assert tuple(LedgerEntry.__table__.columns.keys()) == COLUMNS
 
 
 @pytest.mark.parametrize("model", [StockLot, ReservationHead, ReservationLine])
