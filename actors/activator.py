@@ -35,7 +35,7 @@ from engine.images import Rows, restore
 from engine.moving import count_needs_past
 from engine.state import NEVER_MS
 from engine.touching import keys_of, reservation_number, stock_keys
-from persistence.ports import Unavailable
+from persistence.ports import RowsChanged, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -173,6 +173,9 @@ class Activator:
                     await host.sleep(retry_s)
                     retry_s = min(retry_s * 2, 0.5)
                     continue
+                except RowsChanged as fault:
+                    host.ownership.refuse_changed(fault)
+                    continue
                 for _ in range(_DRAIN_MAX):
                     if not self._has_next(owned):
                         break
@@ -188,7 +191,7 @@ class Activator:
         return owned.is_ready and bool(owned.queue) and self.is_prepared(owned, owned.queue[0])
 
     async def _load(self, owned: OwnedPartition) -> None:
-        """Load what the first requests of the queue need. Raises Unavailable."""
+        """Load what the first requests of the queue need. Raises Unavailable or RowsChanged."""
         needs = Needs()
         for request in islice(owned.queue, _LOOK_AHEAD):
             self._collect(owned, request, needs)

@@ -6,7 +6,8 @@ Then it compares each lot: memory with the sum, and the snapshot's row with the 
 A lot that moved on meanwhile is compared with the ledger's row that moved it, which the next round adds up; a
 row that a snapshot will write again is left to the next round too. Reserved units are compared with what open
 reservations hold, both as they were at one moment, however busy the stock is. What no balance shows, as the
-dates of lots and reservations, is held against the entries by which they came.
+dates of lots and reservations, is held against the entries by which they came. Every entry is held against
+its checksum, since much of what it says shows nowhere else.
 
 It works in steps of some milliseconds, rests in proportion to what they took, and longer on a busy host.
 """
@@ -22,7 +23,7 @@ from actors.drift import Drift
 from actors.origins import durable, rows_of, written, wrong_origins
 from actors.seen import Seen
 from actors.sums import Balance, Place, Sum, Sums
-from persistence.ports import SUMMED_MAX, Unavailable
+from persistence.ports import SUMMED_MAX, RowsChanged, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -51,6 +52,8 @@ _LOTS_MAX = 50_000
 _SHARES_MAX = 4_096
 _COUNTED_MAX = 5_000
 """Entries that are looked for at once: 2 ms of a database's time."""
+_READ_MAX = 250
+"""Entries that are held against their checksums at once: 1 ms of the host's time."""
 _DURABLE_TRIES = 400
 _DURABLE_POLL_S = 0.005
 _MEND_AGAIN_S = 60.0
@@ -149,6 +152,7 @@ class Auditor:
         Raises Unavailable.
         """
         await self._look_for_gaps(owned)
+        await self._look_for_changes(owned)
         is_whole = True
         todo = [(0, 1)]
         while todo and self._is_ours(owned):
@@ -169,6 +173,18 @@ class Auditor:
             await self._stepped()
             if missing is not None and self._is_ours(owned):
                 self._drift.of_missing(number, missing)
+                return
+            seq = next_seq
+
+    async def _look_for_changes(self, owned: OwnedPartition) -> None:
+        """See that every entry is as it was written, whatever it says; name the first that is not."""
+        number, seq, until_seq = owned.state.number, 0, owned.committed_seq
+        while seq < until_seq and self._is_ours(owned):
+            next_seq = min(seq + _READ_MAX, until_seq)
+            changed = await self._host.ledger.changed(number, seq, next_seq)
+            await self._stepped()
+            if changed is not None and self._is_ours(owned):
+                self._drift.of_changed({number: changed})
                 return
             seq = next_seq
 
@@ -216,7 +232,11 @@ class Auditor:
             rows.setdefault((row.site, row.sku), {})[row.location, row.lot] = row
         snapshot = await written(host.snapshots, owned, rows)
         for of, told, as_of in (("memory", memory, until_seq), ("snapshot", snapshot, snapshot_seq)):
-            wrong = await wrong_origins(host.ledger, owned, durable(told, as_of), as_of)
+            try:
+                wrong = await wrong_origins(host.ledger, owned, durable(told, as_of), as_of)
+            except RowsChanged as fault:
+                self._drift.of_changed(fault.places)
+                continue
             if self._is_ours(owned):
                 self._drift.of_origins(of, wrong)
         last = await self._moved_on(owned, sums, seen, seq)
@@ -232,7 +252,10 @@ class Auditor:
     async def _moved_on(
         self, owned: OwnedPartition, sums: Sums, seen: dict[StockKey, Seen], seq: int
     ) -> dict[int, Entry] | None:
-        """Return the last entries of lots that have one after those added up; None: not durable yet."""
+        """Return the last entries of lots that have one after those added up.
+
+        None: they are not durable yet, or not as they were written.
+        """
         seqs = [
             lot_seq for stock in seen.values() for lot_seq, _ in stock.lots.values() if lot_seq > sums.seq
         ]
@@ -244,7 +267,11 @@ class Auditor:
             await self._host.sleep(_DURABLE_POLL_S)
         else:
             return None
-        entries = await self._host.ledger.at([(owned.state.number, lot_seq) for lot_seq in seqs])
+        try:
+            entries = await self._host.ledger.at([(owned.state.number, lot_seq) for lot_seq in seqs])
+        except RowsChanged as fault:
+            self._drift.of_changed(fault.places)
+            return None
         return {entry.seq: entry for entry in entries}
 
     def _compare_stock(

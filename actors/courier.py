@@ -21,7 +21,7 @@ from actors.marks import Marks
 from actors.messages import ledger_messages, stock_messages
 from actors.overtaken import Overtaken
 from actors.rebuilding import missing_after
-from persistence.ports import Cursors, Message, Streams, Unavailable
+from persistence.ports import Cursors, Message, RowsChanged, Streams, Unavailable
 
 if TYPE_CHECKING:
     from actors.committer import Batch
@@ -245,7 +245,10 @@ class Courier:
         await self._marks.find(tracks)
         for track in tracks:
             if track.looks_back:
-                await self._look_back(track)
+                try:
+                    await self._look_back(track)
+                except RowsChanged as fault:
+                    self._host.ownership.refuse_changed(fault)
 
     async def _look_back(self, track: Track) -> None:
         """Note what changed before the cursor since the streams' server last synced for certain.
@@ -264,7 +267,11 @@ class Courier:
 
     async def _entries_after_cursor(self, track: Track, most: int) -> list[Entry]:
         if track.is_behind:
-            entries = await self._host.ledger.read(track.number, track.cursor, most)
+            try:
+                entries = await self._host.ledger.read(track.number, track.cursor, most)
+            except RowsChanged as fault:
+                self._host.ownership.refuse_changed(fault)
+                return []
             entries = [entry for entry in entries if entry.seq <= track.committed_seq]
             if (entries[-1].seq if entries else track.cursor) >= track.committed_seq:
                 track.is_behind = False

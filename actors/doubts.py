@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from actors.keyed import look_up
 from actors.owned import OwnedPartition
 from actors.requests import Request, Status
-from actors.retrying import until_available
 from engine.refusals import Refused
 
 if TYPE_CHECKING:
@@ -60,14 +60,17 @@ class Doubts:
         host = self._host
         while self._open:
             self._asked, self._open = self._open, {}
-            entries = await until_available(lambda: host.ledger.with_keys(list(self._asked)), host.sleep)
+            entries, changed = await look_up(host, list(self._asked))
             for entry in entries:
                 assert entry.key is not None
                 if host.keys.get(entry.key) is None:
                     host.keys.remember(entry.key, entry.fingerprint, Status.ANSWERED, None, entry)
             asked, self._asked = self._asked, {}
             for key, doubt in asked.items():
-                self._settle(key, doubt)
+                if key in changed:
+                    host.ownership.tell_refused(doubt.requests, changed[key])
+                else:
+                    self._settle(key, doubt)
             host.committer.kick()
         self._is_running = False
 

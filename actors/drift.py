@@ -23,6 +23,8 @@ class Drift:
         self._places = 0
         self._firsts: dict[str, str] = {}
         """The first place of the partition where each of the things compared differs."""
+        self._changed: set[tuple[int, int]] = set()
+        """(partition, seq) of entries that are not as they were written."""
 
     def next_partition(self) -> None:
         """Go on with another partition of the round."""
@@ -58,6 +60,16 @@ class Drift:
     def of_missing(self, partition: int, seq: int) -> None:
         """Count an entry of a partition that has no row, and log it."""
         self.tell("entries", f"entry {seq}", partition=partition, seq=seq, found="none", expected="a row")
+
+    def of_changed(self, places: dict[int, int]) -> None:
+        """Count entries, sequence numbers by partition, that are not as they were written, and log them."""
+        for partition, seq in places.items():
+            if (partition, seq) not in self._changed:  # It may be met several times.
+                self._changed.add((partition, seq))
+                found, expected = "a changed row", "a row as it was written"
+                self.tell(
+                    "entries", f"entry {seq}", partition=partition, seq=seq, found=found, expected=expected
+                )
 
     def tell(self, what: str, first: str, units: int = 1, **fields: object) -> None:
         """Count something that differs, and log it. `first` names it if it is the partition's first."""

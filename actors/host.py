@@ -133,8 +133,12 @@ class Host:
         if misfit is None:
             self.turn_away(request, Status.MOVED)
         else:
-            request.encoded = encode(str(misfit))
-            self.turn_away(request, Status.LEDGER_REFUSED)
+            self.turn_away_refused(request, misfit)
+
+    def turn_away_refused(self, request: Request, misfit: Misfit) -> None:
+        """Answer that nothing happened, and which entry of the ledger does not hold."""
+        request.encoded = encode(str(misfit))
+        self.turn_away(request, Status.LEDGER_REFUSED)
 
     def handle(self, owned: OwnedPartition, request: Request) -> None:
         """Decide a request whose stocks are active, and put its answer into the open batch."""

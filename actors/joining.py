@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from engine.entries import Entry
-from persistence.ports import Unavailable
+from persistence.ports import RowsChanged, Unavailable
 
 
 class _OfPartition(Protocol):
@@ -46,7 +47,11 @@ class Joining(Generic[_Asked]):
         self._is_running = False
 
     async def ask(self, asked: Sequence[_Asked]) -> list[Entry]:
-        """Return the entries that answer a question about one partition. Raises Unavailable."""
+        """Return the entries that answer a question about one partition.
+
+        Raises Unavailable; RowsChanged, also for a partition that others asked for at the same time: who
+        asks again is asked without it, since it is served no more.
+        """
         if not asked:
             return []
         future: asyncio.Future[list[Entry]] = asyncio.get_running_loop().create_future()
@@ -67,9 +72,10 @@ class Joining(Generic[_Asked]):
         try:
             entries = await self._question([one for wish in wishes.values() for one in wish.asked])
         except Unavailable as fault:
-            for wish in wishes.values():
-                if not wish.future.done():
-                    wish.future.set_exception(Unavailable(str(fault)))
+            self._fail(wishes, partial(Unavailable, str(fault)))
+            return
+        except RowsChanged as fault:
+            self._fail(wishes, partial(RowsChanged, fault.places))
             return
         found: dict[int, list[Entry]] = {number: [] for number in wishes}
         for entry in entries:
@@ -77,6 +83,13 @@ class Joining(Generic[_Asked]):
         for number, wish in wishes.items():
             if not wish.future.done():
                 wish.future.set_result(found[number])
+
+    @staticmethod
+    def _fail(wishes: dict[int, _Wish[_Asked]], fault: Callable[[], Exception]) -> None:
+        """Fail wishes with a fault each: one that is raised in several places gathers their tracebacks."""
+        for wish in wishes.values():
+            if not wish.future.done():
+                wish.future.set_exception(fault())
 
     def _next_wishes(self) -> dict[int, _Wish[_Asked]]:
         """Take wishes for one question, at most one a partition: a second may be of another owner's time."""

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 from actors.first_answer import first_answer
 from actors.frames import encode
-from actors.rebuilding import Misfit
+from actors.rebuilding import Misfit, changed_row
 from actors.requests import Request, Status
 from actors.retrying import until_available
 from engine.apply import UNFIT
 from engine.commands import ReserveStock
 from engine.refusals import Refusal
+from persistence.ports import RowsChanged
 
 if TYPE_CHECKING:
     from actors.host import Host
@@ -44,6 +45,9 @@ class LookingBack:
 
         try:
             view = await until_available(look, host.sleep)
+        except RowsChanged as fault:
+            self._refuse_changed(request, fault)
+            return
         except UNFIT as fault:
             self._refuse(request, first.partition, first.seq, fault)
             return
@@ -67,6 +71,9 @@ class LookingBack:
 
         try:
             view = await until_available(look, host.sleep)
+        except RowsChanged as fault:
+            self._refuse_changed(request, fault)
+            return
         except UNFIT as fault:
             self._refuse(request, request.partition, query.number, fault)
             return
@@ -77,6 +84,12 @@ class LookingBack:
             request.status, request.encoded = Status.REFUSED, encode((outcome, {}))
         host.gauges.operations[request.name, outcome] += 1
         host.let_go([request])
+
+    def _refuse_changed(self, request: Request, fault: RowsChanged) -> None:
+        """Do so where a row that says what was answered is not as it was written."""
+        self._host.ownership.refuse_changed(fault)
+        number, seq = min(fault.places.items())
+        self._host.ownership.tell_refused([request], changed_row(number, seq))
 
     def _refuse(self, request: Request, partition: int, seq: int, fault: Exception) -> None:
         """Stop to serve a partition whose entries do not say any more what was answered."""

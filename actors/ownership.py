@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 import structlog
 
 from actors.owned import OwnedPartition
-from actors.rebuilding import Misfit, Rebuilding, ends_early
+from actors.rebuilding import Misfit, Rebuilding, changed_row, ends_early
 from actors.recovery import restore_partitions
 from actors.requests import Request, Status
 from actors.retrying import until_available
-from persistence.ports import Head, Recovery
+from actors.rewinding import Rewinding
+from persistence.ports import Head, Recovery, RowsChanged
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -36,6 +37,7 @@ class Ownership:
     def __init__(self, host: Host) -> None:
         self._host = host
         self._rebuilding = Rebuilding(host)
+        self._rewinding = Rewinding(host, self, self._install)
         self._taking = asyncio.Lock()
         self._address = ""
         self._distrusted: set[int] = set()
@@ -177,6 +179,13 @@ class Ownership:
             self.let_go(frozenset({misfit.partition}), [self._host.committer.open])
             self._refuse(owned, misfit)
 
+    def refuse_changed(self, fault: RowsChanged) -> None:
+        """Stop to serve those partitions in whose ledger somebody has read a row that was changed."""
+        for number, seq in fault.places.items():
+            owned = self._host.owned.get(number)
+            if owned is not None:
+                self.refuse(owned, changed_row(number, seq))
+
     def _refuse(self, owned: OwnedPartition, misfit: Misfit) -> None:
         """Do not serve a partition. Whoever waits for it, or comes, is told why."""
         host = self._host
@@ -249,50 +258,23 @@ class Ownership:
         """Turn requests away whose partition has another owner; nothing of them happened."""
         host = self._host
         for request in requests:
-            self._forget(request)
+            self.forget(request)
             host.in_flight -= 1
             host.turn_away(request, Status.MOVED)
 
-    # Deciding again
+    def tell_refused(self, requests: list[Request], misfit: Misfit) -> None:
+        """Turn requests away whose answer is in a ledger that does not hold; nothing of them happened."""
+        for request in requests:
+            self.forget(request)
+            self._host.in_flight -= 1
+            self._host.turn_away_refused(request, misfit)
 
     def rewind(self, keys: frozenset[str], batches: list[Batch]) -> None:
-        """Undo what was decided in the partitions of keys that are in the ledger, and decide it again.
+        """Undo what was decided in the partitions of keys that are in the ledger, and decide it again."""
+        self._rewinding.rewind(keys, batches)
 
-        Nothing of it was committed or seen. The repeats among it are answered from the ledger this time.
-        """
-        host = self._host
-        host.gauges.rewinds += 1
-        partitions = {
-            request.partition for batch in batches for request in batch.requests if request.key in keys
-        }
-        assert partitions, "a key is taken that nobody asked for"
-        given_up = partitions - host.owned.keys()  # While the batch was on its way: lost, or refused.
-        self.give_back([request for batch in batches for request in batch.without(given_up)])
-        partitions -= given_up
-        requests: dict[int, list[Request]] = {number: [] for number in partitions}
-        for batch in batches:
-            for request in batch.without(partitions):
-                requests[request.partition].append(request)
-                self._forget(request)
-        for number in partitions:
-            old = host.owned[number]
-            fresh = OwnedPartition(number, old.epoch)
-            fresh.queue.extend([*requests[number], *old.queue])
-            old.queue.clear()
-            host.owned[number] = fresh
-        host.spawn(self._recover_again(sorted(partitions), keys))
-
-    def _forget(self, request: Request) -> None:
+    def forget(self, request: Request) -> None:
         """Forget the answer that a request was to get; the key of a repeat was another request's."""
         host = self._host
         if request.key is not None and request.status in (Status.ANSWERED, Status.REFUSED):
             host.keys.forget(request.key, request.fingerprint)
-
-    async def _recover_again(self, partitions: list[int], keys: frozenset[str]) -> None:
-        host = self._host
-        taken = await until_available(lambda: host.ledger.with_keys(sorted(keys)), host.sleep)
-        recovery = await until_available(lambda: host.snapshots.recover(partitions, 0), host.sleep)
-        for entry in taken:
-            assert entry.key is not None
-            host.keys.remember(entry.key, entry.fingerprint, Status.ANSWERED, None, entry)
-        self._install(recovery)

@@ -14,6 +14,7 @@ from actors.retrying import until_available
 from engine.apply import UNFIT, apply
 from engine.images import Rows, capture
 from engine.state import Partition
+from persistence.ports import RowsChanged
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -42,6 +43,11 @@ class Misfit(NamedTuple):
     def __str__(self) -> str:
         where = f"its ledger does not hold at entry {self.seq}: {self.why}"
         return f"Partition {self.partition} is not served: {where}."
+
+
+def changed_row(partition: int, seq: int) -> Misfit:
+    """Return that a row of a ledger is not as it was written."""
+    return Misfit(partition, seq, "its row was changed after it was written: its checksum does not hold")
 
 
 def apply_all(state: Partition, entries: Iterable[Entry]) -> Misfit | None:
@@ -95,12 +101,19 @@ class Rebuilding:
         host = self._host
         state = owned.state = Partition(head.partition)
         owned.clean()
+        most = _STRETCH
         while state.seq < head.seq:
             after_seq = state.seq
-            entries = await until_available(
-                lambda: host.ledger.read(head.partition, after_seq, _STRETCH),  # noqa: B023 - awaited at once
-                host.sleep,
-            )
+            try:
+                entries = await until_available(
+                    lambda: host.ledger.read(head.partition, after_seq, most),  # noqa: B023 - awaited at once
+                    host.sleep,
+                )
+            except RowsChanged as fault:
+                if most == 1:
+                    return changed_row(head.partition, fault.places[head.partition])
+                most //= 2  # Something before it may not fit either.
+                continue
             if not self._is_ours(owned):
                 return False
             if not entries:

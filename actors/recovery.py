@@ -7,7 +7,7 @@ from itertools import groupby
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from actors.rebuilding import Misfit, apply_all
+from actors.rebuilding import Misfit, apply_all, changed_row
 from engine.apply import UNFIT
 from engine.images import LineRow, LotRow, ReservationRow, Rows, restore
 
@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 def restore_partitions(host: Host, recovery: Recovery) -> dict[int, Misfit]:
     """Rebuild the state of partitions: snapshot rows, then the tail.
 
-    Returns those where the tail does not follow from the rows, or does not reach the last entry.
+    Returns those where the tail does not follow from the rows, or does not reach the last entry, or where a
+    row that was read is not as it was written.
     """
-    misfits: dict[int, Misfit] = {}
+    misfits = {number: changed_row(number, seq) for number, seq in recovery.changed.items()}
     owned_by: dict[int, OwnedPartition] = {}
     for head in recovery.heads:
         owned = host.owned.get(head.partition)

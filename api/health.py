@@ -9,7 +9,7 @@ from actors.ports import Gateway
 from api.exchange import Answer, Edge, Endpoint, Exchange
 from api.exposition import exposition
 from api.problems import Code, Problem, retry_after, stopping
-from persistence.ports import Ledger
+from persistence.ports import Ledger, RowsChanged
 
 READY_TIMEOUT_S = 2.0
 
@@ -43,6 +43,8 @@ class ReadyEndpoint(Endpoint):
         try:
             async with asyncio.timeout(READY_TIMEOUT_S):
                 await self._ledger.head(0)
+        except RowsChanged:
+            pass  # It answers; the partition's owner is who refuses it.
         except (Unavailable, TimeoutError):
             raise _not_ready("The database does not answer.") from None
         try:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from actors.outcomes import Fault, LedgerRefused, OutcomeUnknown, Overloaded
 from engine.refusals import Refusal, Refused
+from persistence.ports import RowsChanged
 
 TYPE_PREFIX = "urn:binkeeper:problem:"
 """A problem's `type` is this with its code: permanent, and not tied to anybody's domain."""
@@ -280,6 +281,12 @@ def problem_of_fault(fault: Fault) -> Problem:
         )  # fmt: skip
     if isinstance(fault, LedgerRefused):
         return Problem(Code.UNAVAILABLE, f"{fault} Nothing happened.", headers=retry_after(_REFUSED_RETRY_S))
+    if isinstance(fault, RowsChanged):
+        places = ", ".join(
+            f"entry {seq} of partition {number}" for number, seq in sorted(fault.places.items())
+        )
+        told = f"What was asked for is in a changed row of the ledger: {places}. Nothing happened."
+        return Problem(Code.UNAVAILABLE, told, headers=retry_after(_REFUSED_RETRY_S))
     return Problem(
         Code.UNAVAILABLE, "The stock's owner or its database does not answer. Nothing happened: try again.",
         headers=retry_after(_UNAVAILABLE_RETRY_S),

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 PARTITIONS_DEFAULT = 256
-HEAD = "0003"
+HEAD = "0004"
 """The newest migration; a test compares it with the folder."""
 _MIGRATIONS = Path(__file__).parent / "migrations"
 

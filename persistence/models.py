@@ -1,9 +1,9 @@
 """The schema: every table as a SQLAlchemy model. Migrations build it; the hot paths bring their own SQL.
 
-The ledger's columns are the fields of `engine.entries.Entry`, those of the snapshot tables the fields of the
-rows in `engine.images`, each in order, so that tuples are written as they are. The CHECKs stand behind the
-engine: what it would never decide, the database refuses to store. Codes sort by their bytes (`COLLATE "C"`),
-as Python's strings do.
+The ledger's columns are the fields of `engine.entries.Entry` and a checksum of them, those of the snapshot
+tables the fields of the rows in `engine.images`, each in order, so that tuples are written as they are. The
+CHECKs stand behind the engine: what it would never decide, the database refuses to store. Codes sort by their
+bytes (`COLLATE "C"`), as Python's strings do.
 """
 
 from typing import Annotated
@@ -122,6 +122,8 @@ class LedgerEntry(Model):
     reference: Mapped[Remark | None]
     reason: Mapped[Remark | None]
     detail: Mapped[Remark | None]
+    checksum: Mapped[Small]
+    """Of all the others: `persistence.checksums`."""
 
 
 class StockLot(Model):

@@ -45,6 +45,19 @@ class UnsafeDatabase(Fault):
     """The server would acknowledge what it can lose, or its schema is another version's. Nothing began."""
 
 
+class RowsChanged(Fault):
+    """Rows of the ledger are not as they were written. Nothing happened.
+
+    Asking again helps only once a person has mended them: whoever serves their partitions must stop to.
+    """
+
+    def __init__(self, places: dict[int, int]) -> None:
+        told = ", ".join(f"partition {number}, entry {seq}" for number, seq in sorted(places.items()))
+        super().__init__(f"rows of the ledger are not as they were written: {told}")
+        self.places = places
+        """The first one in each partition: sequence numbers by partition."""
+
+
 SUMMED_MAX = 1_000
 """Entries that `Ledger.sums` adds up at once: 6 ms of a database's time, and sums that 64 bits hold."""
 
@@ -85,7 +98,11 @@ class LotBalance(NamedTuple):
 
 
 class Ledger(Protocol):
-    """The append-only record that everything follows from."""
+    """The append-only record that everything follows from.
+
+    Whatever returns entries, and what reads their times, raises RowsChanged where a row that it read is not
+    as it was written. `last`, `sums` and `missing` do not look: what they say is only ever compared.
+    """
 
     async def append(self, entries: Sequence[Entry]) -> None:
         """Commit entries of one or more partitions, all or nothing, durably.
@@ -149,6 +166,9 @@ class Ledger(Protocol):
     async def missing(self, partition: int, after_seq: int, until_seq: int) -> int | None:
         """Return the first sequence number from `after_seq + 1` to `until_seq` that has no entry, if any."""
 
+    async def changed(self, partition: int, after_seq: int, until_seq: int) -> int | None:
+        """Return the first entry from `after_seq + 1` to `until_seq` that is not as it was written."""
+
 
 class Head(NamedTuple):
     """A partition as its owner found it."""
@@ -161,6 +181,7 @@ class Head(NamedTuple):
     seq: int
     """The last entry: the claim, unless the ledger ends before the snapshot."""
     at_ms: int
+    """When it was recorded; 0 where its row is not as it was written."""
 
     @property
     def ends_early(self) -> bool:
@@ -193,6 +214,8 @@ class Recovery(NamedTuple):
     """Of resting stocks that have something to expire."""
     tentative: list[tuple[int, int, int]]
     """(partition, number, deadline_ms) of shares whose attempt was not settled at the snapshot."""
+    changed: dict[int, int]
+    """The first row in each partition, among those read for this, that is not as it was written."""
 
 
 class Snapshots(Protocol):

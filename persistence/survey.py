@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 
 from engine.entries import Entry
 from engine.images import LineRow, LotRow, ReservationRow
+from persistence.checksums import Changed
 
 STRETCH = 5_000
 """Rows that are in memory at once: 5 MB."""
@@ -36,6 +37,15 @@ class RepeatedKey(NamedTuple):
     """(partition, seq) of each, in order."""
 
 
+class Stretch(NamedTuple):
+    """Some entries of a partition, in order."""
+
+    entries: list[Entry]
+    """All of them, also those that are not as they were written."""
+    changed: list[Changed]
+    """Those."""
+
+
 class View(Protocol):
     """A database at one instant. Every method may raise Unavailable."""
 
@@ -48,7 +58,7 @@ class View(Protocol):
     async def entries_about(self) -> int:
         """Return about how many entries there are: the sum of the partitions' last sequence numbers."""
 
-    def entries(self, partition: int) -> AsyncIterator[list[Entry]]:
+    def entries(self, partition: int) -> AsyncIterator[Stretch]:
         """Return all entries of a partition, by sequence number, `STRETCH` at a time."""
 
     def lots(self, partition: int) -> AsyncIterator[list[LotRow]]:

@@ -12,11 +12,11 @@ import asyncpg
 from bench.samples import percentile
 from bench.workloads import ON_HAND, Workload, key_from, keys_of
 from engine.entries import Entry, Kind
+from persistence.checksums import COLUMNS, with_checksums
 
-_COLUMNS = ", ".join(Entry._fields)
 _INSERT = (
-    f"INSERT INTO ledger ({_COLUMNS})"  # noqa: S608 - our own columns' names
-    f" VALUES ({', '.join(f'${number}' for number in range(1, len(Entry._fields) + 1))})"
+    f"INSERT INTO ledger ({', '.join(COLUMNS)})"  # noqa: S608 - our own columns' names
+    f" VALUES ({', '.join(f'${number}' for number in range(1, len(COLUMNS) + 1))})"
 )
 
 
@@ -64,11 +64,11 @@ class CopyLoad:
             "insert_p50_ms": percentile(sorted(inserts), 0.5) * 1000,
         }
 
-    async def _copy(self, rows: list[Entry]) -> None:
-        await self._connection.copy_records_to_table("ledger", records=rows, columns=Entry._fields)
+    async def _copy(self, rows: list[tuple[Any, ...]]) -> None:
+        await self._connection.copy_records_to_table("ledger", records=rows, columns=COLUMNS)
 
-    def _rows(self, workload: Workload, salt: int, count: int) -> list[Entry]:
-        """Return what the engine would write for `count` reserves."""
+    def _rows(self, workload: Workload, salt: int, count: int) -> list[tuple[Any, ...]]:
+        """Return what the product would write for `count` reserves, with its checksums."""
         sequence = workload.sequence(salt)
         keys = keys_of(salt)
         at_ms = time_ns() // 1_000_000
@@ -104,4 +104,4 @@ class CopyLoad:
                     detail=None,
                 )
             )
-        return rows
+        return with_checksums(rows)

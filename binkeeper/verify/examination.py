@@ -98,13 +98,16 @@ class Examination:
         fold, replay = LedgerFold(record.partition, partitions, tell), Replay(record.partition, tell)
         image = replay.image() if record.is_recorded and record.snapshot_seq == 0 else None
         async for stretch in self._view.entries(record.partition):
-            for entry in stretch:
+            for changed in stretch.changed:
+                expected = f"checksum {changed.own}, if the row were as it was written"
+                tell(Sort.CHECKSUM, changed.seq, "", expected, f"checksum {changed.stored}")
+            for entry in stretch.entries:
                 fold.take(entry)
                 replay.take(entry)
                 if entry.seq == record.snapshot_seq and record.is_recorded:
                     image = replay.image()
-            report.entries += len(stretch)
-            self._step(len(stretch))
+            report.entries += len(stretch.entries)
+            self._step(len(stretch.entries))
         fold.end()
         report.partitions += 1
         if replay.is_sound:

@@ -17,6 +17,8 @@ class Sort(StrEnum):
 
     SEQUENCE = "sequence"
     """An entry is missing, or comes twice."""
+    CHECKSUM = "checksum"
+    """A row is not as it was written: it was changed afterwards, or its checksum was."""
     TIME = "time"
     """A time falls, differs within a command, or had not come when a lot expired."""
     CLAIM = "claim"

@@ -12,9 +12,6 @@ from persistence.survey import View
 _Row = TypeVar("_Row", LotRow, ReservationRow, LineRow)
 _Key = TypeVar("_Key", bound=Hashable)
 
-_SAID_ONCE = frozenset({"expires_at_ms", "reference"})
-"""Fields that one entry says, and no other entry or balance bears out."""
-_EITHER = " (or the ledger's entry was changed: nothing else tells which of both is right)"
 _JSON = frozenset({"holds", "parts", "allocations"})
 """Fields that hold JSON text: compared by what they say, not by how it is written."""
 
@@ -62,14 +59,11 @@ async def _compare(
             if wanted is None:
                 tell(Sort.SNAPSHOT, _seq_of(row), told(row), "no such row", "one")
             elif row != wanted and (differing := _differing(wanted, row)):
-                expected = ", ".join(f"{name} {value!r}" for name, value, _ in differing)
-                if any(name in _SAID_ONCE for name, _, _ in differing):
-                    expected += _EITHER
                 tell(
                     Sort.SNAPSHOT,
                     _seq_of(wanted),
                     told(row),
-                    expected,
+                    ", ".join(f"{name} {expected!r}" for name, expected, _ in differing),
                     ", ".join(f"{name} {found!r}" for name, _, found in differing),
                 )
     for wanted in wanted_rows.values():

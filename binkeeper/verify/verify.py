@@ -13,6 +13,7 @@ from binkeeper.errors import StartError
 from binkeeper.settings import Settings
 from binkeeper.verify.database import Database, database_of
 from binkeeper.verify.examination import Examination, Report
+from binkeeper.verify.findings import Sort
 from binkeeper.verify.replay import Image
 from persistence.ports import Head, Snapshots, Unavailable, UnsafeDatabase
 from persistence.postgres import PostgresSnapshots, PostgresSurvey, Sessions
@@ -20,6 +21,10 @@ from persistence.survey import Record, Survey
 
 _SHOWN_MAX = 10
 """Places that a person is shown."""
+_OF_CHANGED_ROWS = (
+    "rows whose checksum does not hold were changed after they were written: bring them back as they were,"
+    " from a backup or the stream LEDGER, and see 'A ledger that is refused' in docs/operations.md"
+)
 
 
 def verify(settings: Settings, *, rebuild_snapshots: bool, console: Console) -> Report:
@@ -119,6 +124,8 @@ def show(report: Report, console: Console) -> None:
         console.print(f"  {finding}", highlight=False, markup=False, soft_wrap=True)
     if findings.total > len(shown) + 1:
         console.print(f"  and {findings.total - len(shown) - 1} more: --json has the first of each sort")
+    if Sort.CHECKSUM in findings.counts:
+        console.print(_OF_CHANGED_ROWS, highlight=False, markup=False, soft_wrap=True)
     if report.not_compared:
         numbers = ", ".join(map(str, report.not_compared))
         console.print(

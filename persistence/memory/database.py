@@ -7,7 +7,8 @@ from engine.commands import StockKey
 from engine.entries import EFFECTS, Entry, Kind
 from engine.images import LineRow, LotRow, ReservationRow, Rows
 from engine.limits import QUANTITY_MAX
-from persistence.ports import KeysTaken, PartitionsLost
+from persistence.checksums import Changed, checksum, firsts
+from persistence.ports import KeysTaken, PartitionsLost, RowsChanged
 
 _WITH_SIGN = (Kind.STOCK_ADJUSTED, Kind.STOCK_COUNTED)
 _WITHOUT_STOCK = (
@@ -32,10 +33,21 @@ class PartitionTables:
     claimed_at_ms: int = 0
     cursor: int = 0
     ledger: list[Entry] = field(default_factory=list)
+    checksums: dict[int, int] = field(default_factory=dict)
+    """Of the ledger's entries, by sequence number."""
     lots: dict[StockKey, dict[tuple[str, str], LotRow]] = field(default_factory=dict)
     """By location and lot."""
     reservations: dict[int, ReservationRow] = field(default_factory=dict)
     lines: dict[int, dict[int, LineRow]] = field(default_factory=dict)
+
+    def changed(self, entries: Iterable[Entry]) -> list[Changed]:
+        """Return which of the ledger's entries are not as they were written."""
+        stored = self.checksums
+        return [
+            Changed(entry.partition, entry.seq, stored.get(entry.seq), own)
+            for entry in entries
+            if (own := checksum(entry)) != stored.get(entry.seq)
+        ]
 
 
 class MemoryDatabase:
@@ -43,7 +55,8 @@ class MemoryDatabase:
 
     def __init__(self, partitions: int = 256) -> None:
         self.partitions = [PartitionTables() for _ in range(partitions)]
-        self.keys: dict[str, Entry] = {}
+        self.keys: dict[str, tuple[int, int]] = {}
+        """The (partition, seq) of the entry that carries a key."""
 
     def commit(self, entries: Sequence[Entry]) -> None:
         """Append entries, all or nothing.
@@ -66,10 +79,25 @@ class MemoryDatabase:
             raise KeysTaken(taken)
         assert len({entry.key for entry in keyed}) == len(keyed), "a batch has the same key twice"
         for entry in entries:
-            ledger = self.partitions[entry.partition].ledger
-            assert entry.seq == len(ledger) + 1, "an append leaves a sequence number out"
-            ledger.append(entry)
-        self.keys.update((entry.key, entry) for entry in keyed if entry.key is not None)
+            tables = self.partitions[entry.partition]
+            assert entry.seq == len(tables.ledger) + 1, "an append leaves a sequence number out"
+            tables.ledger.append(entry)
+            tables.checksums[entry.seq] = checksum(entry)
+        self.keys.update(
+            (entry.key, (entry.partition, entry.seq)) for entry in keyed if entry.key is not None
+        )
+
+    def at(self, places: Iterable[tuple[int, int]]) -> list[Entry]:
+        """Return the entries at these (partition, seq) that there are, in this order."""
+        found = (self.partitions[number].ledger[seq - 1 : seq] for number, seq in places)
+        return [entry for entries in found for entry in entries]
+
+    def checked(self, entries: list[Entry]) -> list[Entry]:
+        """Return entries of the ledger that are all as they were written. Raises RowsChanged."""
+        changed = [one for entry in entries for one in self.partitions[entry.partition].changed([entry])]
+        if changed:
+            raise RowsChanged(firsts(changed))
+        return entries
 
     def write(self, number: int, rows: Rows) -> None:
         """Store a partition's rows over those that are there."""

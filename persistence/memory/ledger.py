@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from engine.commands import StockKey
 from engine.entries import EFFECTS, Entry, Kind
+from persistence.checksums import firsts
 from persistence.memory.database import MemoryDatabase
 from persistence.ports import SUMMED_MAX, LotBalance, LotSum
 from persistence.traced import Traced
@@ -32,18 +33,22 @@ class MemoryLedger:
 
     async def read(self, partition: int, after_seq: int, limit: int) -> list[Entry]:
         """See `Ledger.read`."""
-        return self._entries(partition)[after_seq : after_seq + limit]
+        return self._checked(self._entries(partition)[after_seq : after_seq + limit])
 
     async def history(self, partition: int, stock: StockKey, after_seq: int, limit: int) -> list[Entry]:
         """See `Ledger.history`."""
         found = (entry for entry in self._entries(partition)[after_seq:] if (entry.site, entry.sku) == stock)
-        return list(found)[:limit]
+        return self._checked(list(found)[:limit])
 
     async def of_reservation(self, partition: int, number: int, until_seq: int) -> list[Entry]:
         """See `Ledger.of_reservation`."""
-        return [
-            entry for entry in self._entries(partition)[number - 1 : until_seq] if entry.reservation == number
-        ]
+        return self._checked(
+            [
+                entry
+                for entry in self._entries(partition)[number - 1 : until_seq]
+                if entry.reservation == number
+            ]
+        )
 
     async def last_of(self, reservations: Sequence[Traced], depth: int) -> list[Entry]:
         """See `Ledger.last_of`."""
@@ -58,34 +63,37 @@ class MemoryLedger:
                 told += [
                     entry for entry in newest if entry.reservation == asked.number and entry.seq > asked.seq
                 ][-1:]
-        return [entry for entries in found.values() for entry in dict.fromkeys(entries)]
+        return self._checked([entry for entries in found.values() for entry in dict.fromkeys(entries)])
 
     async def at(self, places: Sequence[tuple[int, int]]) -> list[Entry]:
         """See `Ledger.at`."""
-        return [
-            entry for number, seq in sorted(set(places)) for entry in self._entries(number)[seq - 1 : seq]
-        ]
+        return self._checked(self._database.at(sorted(set(places))))
 
     async def confirmations(self, partition: int, numbers: Sequence[int]) -> list[Entry]:
         """See `Ledger.confirmations`."""
-        return [
-            entry
-            for entry in self._entries(partition)
-            if entry.kind == Kind.RESERVATION_CONFIRMED and entry.reservation in numbers
-        ]
+        return self._checked(
+            [
+                entry
+                for entry in self._entries(partition)
+                if entry.kind == Kind.RESERVATION_CONFIRMED and entry.reservation in numbers
+            ]
+        )
 
     async def with_keys(self, keys: Sequence[str]) -> list[Entry]:
         """See `Ledger.with_keys`."""
-        return sorted(self._database.keys[key] for key in set(keys) if key in self._database.keys)
+        known = self._database.keys
+        return self._checked(self._database.at(sorted(known[key] for key in set(keys) if key in known)))
 
     async def seq_at(self, partition: int, at_ms: int) -> int:
         """See `Ledger.seq_at`."""
-        return bisect_right(self._entries(partition), at_ms, key=lambda entry: entry.at_ms)
+        return bisect_right(
+            self._entries(partition), at_ms, key=lambda entry: self._checked([entry])[0].at_ms
+        )
 
     async def head(self, partition: int) -> tuple[int, int]:
         """See `Ledger.head`."""
-        entries = self._entries(partition)
-        return (entries[-1].seq, entries[-1].at_ms) if entries else (0, 0)
+        last = self._checked(self._entries(partition)[-1:])
+        return (last[0].seq, last[0].at_ms) if last else (0, 0)
 
     async def balances(self, partition: int, stock: StockKey, until_seq: int) -> list[Entry]:
         """See `Ledger.balances`."""
@@ -94,9 +102,8 @@ class MemoryLedger:
             for entry in self._entries(partition)[:until_seq]
             if (entry.site, entry.sku) == stock
         }
-        return [
-            entry for _, entry in sorted(last.items(), key=lambda item: (item[0][0] or "", item[0][1] or ""))
-        ]
+        by_place = sorted(last.items(), key=lambda item: (item[0][0] or "", item[0][1] or ""))
+        return self._checked([entry for _, entry in by_place])
 
     async def last(self, stocks: Sequence[tuple[int, StockKey, int]], depth: int) -> list[LotBalance]:
         """See `Ledger.last`."""
@@ -126,6 +133,14 @@ class MemoryLedger:
         """See `Ledger.missing`."""
         there = {entry.seq for entry in self._entries(partition)[after_seq:until_seq]}
         return next((seq for seq in range(after_seq + 1, until_seq + 1) if seq not in there), None)
+
+    async def changed(self, partition: int, after_seq: int, until_seq: int) -> int | None:
+        """See `Ledger.changed`."""
+        tables = self._database.partitions[partition]
+        return firsts(tables.changed(tables.ledger[after_seq:until_seq])).get(partition)
+
+    def _checked(self, entries: list[Entry]) -> list[Entry]:
+        return self._database.checked(entries)
 
     def _entries(self, partition: int) -> list[Entry]:
         return self._database.partitions[partition].ledger

@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 
 from engine.commands import StockKey
+from engine.entries import Entry
 from engine.images import LotRow, Rows
+from persistence.checksums import Changed, firsts
 from persistence.claims import claim_entry
-from persistence.memory.database import MemoryDatabase
+from persistence.memory.database import MemoryDatabase, PartitionTables
 from persistence.ports import Due, Head, Recovery
 
 
@@ -20,7 +22,7 @@ class MemorySnapshots:
         heads = []
         for number in sorted(set(partitions)):
             tables = self._database.partitions[number]
-            seq, at_ms = (tables.ledger[-1].seq, tables.ledger[-1].at_ms) if tables.ledger else (0, 0)
+            seq, at_ms = _last_of(tables)
             tables.epoch += 1
             tables.host, tables.address, tables.claimed_at_ms = host, address, now_ms
             head = Head(number, tables.epoch, tables.snapshot_seq, seq, at_ms)
@@ -41,19 +43,27 @@ class MemorySnapshots:
 
     async def recover(self, partitions: Sequence[int], recent_keys: int) -> Recovery:
         """See `Snapshots.recover`."""
-        recovery = Recovery([], [], [], Rows([], [], []), [], [], [])
+        recovery = Recovery([], [], [], Rows([], [], []), [], [], [], {})
         for number in sorted(set(partitions)):
             self._recover_one(number, recovery)
         owned = set(partitions)
-        keyed = [entry for entry in self._database.keys.values() if entry.partition in owned]
+        places = [place for place in self._database.keys.values() if place[0] in owned]
+        keyed = self._database.at(places)
         keyed.sort(key=lambda entry: (entry.at_ms, entry.partition, entry.seq))
-        recovery.recent_keys.extend(keyed[-recent_keys:] if recent_keys else [])
+        recent = keyed[-recent_keys:] if recent_keys else []
+        changed = self._changed([*recovery.tail, *recent])
+        recovery.changed.update(firsts(changed))
+        wrong = {(one.partition, one.seq) for one in changed}
+        recovery.recent_keys.extend(entry for entry in recent if (entry.partition, entry.seq) not in wrong)
         return recovery
+
+    def _changed(self, entries: list[Entry]) -> list[Changed]:
+        partitions = self._database.partitions
+        return [one for entry in entries for one in partitions[entry.partition].changed([entry])]
 
     def _recover_one(self, number: int, recovery: Recovery) -> None:
         tables = self._database.partitions[number]
-        last_seq, last_at_ms = (tables.ledger[-1].seq, tables.ledger[-1].at_ms) if tables.ledger else (0, 0)
-        recovery.heads.append(Head(number, tables.epoch, tables.snapshot_seq, last_seq, last_at_ms))
+        recovery.heads.append(Head(number, tables.epoch, tables.snapshot_seq, *_last_of(tables)))
         tail = tables.ledger[tables.snapshot_seq :]
         recovery.tail.extend(tail)
         touched = {
@@ -144,3 +154,11 @@ class MemorySnapshots:
         self._database.write(head.partition, rows)
         tables.snapshot_seq, tables.snapshot_at_ms = head.seq, head.at_ms
         return True
+
+
+def _last_of(tables: PartitionTables) -> tuple[int, int]:
+    """Return (seq, at_ms) of a partition's last entry, as `Head` has them."""
+    if not tables.ledger:
+        return 0, 0
+    last = tables.ledger[-1]
+    return last.seq, 0 if tables.changed([last]) else last.at_ms

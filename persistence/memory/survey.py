@@ -5,10 +5,9 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TypeVar
 
-from engine.entries import Entry
 from engine.images import LineRow, LotRow, ReservationRow
 from persistence.memory.database import MemoryDatabase, PartitionTables
-from persistence.survey import STRETCH, Record, RepeatedKey, View
+from persistence.survey import STRETCH, Record, RepeatedKey, Stretch, View
 
 _Row = TypeVar("_Row")
 
@@ -44,10 +43,11 @@ class _MemoryView:
         """See `View.entries_about`."""
         return sum(tables.ledger[-1].seq for tables in self._partitions if tables.ledger)
 
-    async def entries(self, partition: int) -> AsyncIterator[list[Entry]]:
+    async def entries(self, partition: int) -> AsyncIterator[Stretch]:
         """See `View.entries`."""
-        for stretch in _stretches(self._partitions[partition].ledger):
-            yield stretch
+        tables = self._partitions[partition]
+        for entries in _stretches(tables.ledger):
+            yield Stretch(entries, tables.changed(entries))
 
     async def lots(self, partition: int) -> AsyncIterator[list[LotRow]]:
         """See `View.lots`."""
@@ -82,6 +82,7 @@ def _copied(tables: PartitionTables) -> PartitionTables:
     return replace(
         tables,
         ledger=list(tables.ledger),
+        checksums=dict(tables.checksums),
         lots={stock: dict(lots) for stock, lots in tables.lots.items()},
         reservations=dict(tables.reservations),
         lines={number: dict(lines) for number, lines in tables.lines.items()},

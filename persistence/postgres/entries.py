@@ -9,34 +9,40 @@ from collections.abc import Mapping, Sequence
 
 from engine.commands import StockKey
 from engine.entries import Entry, Kind
+from persistence.checksums import COLUMNS, checked, firsts, sift
 from persistence.ports import LotBalance, LotSum
 from persistence.postgres.sessions import Sessions
 from persistence.postgres.sums import read_missing, read_sums
 from persistence.traced import Traced
 
-COLUMNS = ", ".join(Entry._fields)
+ROW = ", ".join(f"ledger.{name}" for name in COLUMNS)
+"""A row as `checked` takes it."""
 
-_SEQ_AT = """\
-WITH RECURSIVE search (low, high) AS (
-    SELECT 0::bigint, coalesce((SELECT max(seq) FROM ledger WHERE partition = $1), 0)
+_SEQ_AT = f"""\
+WITH RECURSIVE search (low, high, seen) AS (
+    SELECT 0::bigint, coalesce((SELECT max(seq) FROM ledger WHERE partition = $1), 0), NULL::bigint
     UNION ALL
     SELECT CASE WHEN middle.at_ms <= $2 THEN middle.seq ELSE low END,
-           CASE WHEN middle.at_ms <= $2 THEN high ELSE middle.seq - 1 END
+           CASE WHEN middle.at_ms <= $2 THEN high ELSE middle.seq - 1 END,
+           middle.seq
     FROM search
     CROSS JOIN LATERAL (
         SELECT seq, at_ms FROM ledger WHERE partition = $1 AND seq = (low + high + 1) / 2
     ) AS middle
     WHERE low < high
 )
-SELECT low FROM search WHERE low = high
+SELECT search.low, search.high, {ROW} FROM search
+LEFT JOIN ledger ON ledger.partition = $1 AND ledger.seq = seen
 """
-"""Sequence numbers have no gaps and times never fall: halving finds the place without an index on time."""
+"""Sequence numbers have no gaps and times never fall: halving finds the place without an index on time.
+
+With each step comes the row that it looked at."""
 _SEQ_AT_SLOWLY = "SELECT coalesce(max(seq), 0) FROM ledger WHERE partition = $1 AND at_ms <= $2"
 
 SETTLED = f"""\
 SELECT settled.* FROM unnest($2::bigint[]) AS number
 CROSS JOIN LATERAL (
-    SELECT {COLUMNS} FROM ledger
+    SELECT {ROW} FROM ledger
     WHERE partition = $1 AND seq > number AND reservation = number
     AND kind IN ('{Kind.RESERVATION_CONFIRMED}', '{Kind.STOCK_RELEASED}', '{Kind.RESERVATION_EXPIRED}')
     ORDER BY seq LIMIT 1
@@ -63,16 +69,16 @@ _LAST_OF = f"""\
 SELECT changed.*
 FROM unnest($1::int[], $2::bigint[], $3::bigint[]) AS wanted (of_partition, number, until_seq)
 CROSS JOIN LATERAL (
-    SELECT {COLUMNS} FROM ledger
+    SELECT {ROW} FROM ledger
     WHERE partition = of_partition AND reservation = number AND sku IS NULL AND seq <= until_seq
     ORDER BY seq DESC LIMIT 1
 ) AS changed
 UNION ALL (
-    SELECT DISTINCT ON (partition, site, sku, reservation) {COLUMNS}
+    SELECT DISTINCT ON (partition, site, sku, reservation) {", ".join(COLUMNS)}
     FROM unnest($4::int[], $5::text[], $6::text[], $7::bigint[], $8::bigint[])
         AS wanted (number, of_site, of_sku, after_seq, until_seq)
     CROSS JOIN LATERAL (
-        SELECT {COLUMNS} FROM ledger
+        SELECT {ROW} FROM ledger
         WHERE partition = number AND hashtext(sku) = hashtext(of_sku) AND site = of_site AND sku = of_sku
         AND seq > after_seq AND seq <= until_seq
         ORDER BY seq DESC LIMIT $9
@@ -83,6 +89,7 @@ UNION ALL (
 """
 """Entries of a stock are walked from the newest to what is known of its reservations: at rest, to none."""
 
+_STRETCH = f"SELECT {ROW} FROM ledger WHERE partition = $1 AND seq > $2 AND seq <= $3 ORDER BY seq"
 _OF_STOCK = "partition = $1 AND hashtext(sku) = hashtext($3) AND site = $2 AND sku = $3"
 
 
@@ -141,8 +148,7 @@ class StoredEntries:
                 [until_seq for _, _, until_seq in stocks],
                 depth,
             )
-        found = map(Entry._make, rows)
-        return [entry for entry in found if _is_asked(entry, known)]
+        return [entry for entry in checked(rows) if _is_asked(entry, known)]
 
     async def at(self, places: Sequence[tuple[int, int]]) -> list[Entry]:
         """See `Ledger.at`."""
@@ -160,7 +166,7 @@ class StoredEntries:
         async with self._sessions.view() as connection:
             await connection.execute(IN_ORDER)
             rows = await connection.fetch(SETTLED, partition, sorted(set(numbers)))
-        settled = sorted(map(Entry._make, rows), key=lambda entry: entry.seq)
+        settled = sorted(checked(rows), key=lambda entry: entry.seq)
         return [entry for entry in settled if entry.kind == Kind.RESERVATION_CONFIRMED]
 
     async def with_keys(self, keys: Sequence[str]) -> list[Entry]:
@@ -200,23 +206,28 @@ class StoredEntries:
         async with self._sessions.session() as connection:
             return await read_missing(connection, partition, after_seq, until_seq)
 
+    async def changed(self, partition: int, after_seq: int, until_seq: int) -> int | None:
+        """See `Ledger.changed`."""
+        async with self._sessions.session() as connection:
+            rows = await connection.fetch(_STRETCH, partition, after_seq, until_seq)
+        return firsts(sift(rows)[1]).get(partition)
+
     async def seq_at(self, partition: int, at_ms: int) -> int:
         """See `Ledger.seq_at`."""
         async with self._sessions.session() as connection:
-            found = await connection.fetchval(_SEQ_AT, partition, at_ms)
+            steps = await connection.fetch(_SEQ_AT, partition, at_ms)
+            checked(step[2:] for step in steps if step[2] is not None)
+            found = next((low for low, high, *_ in steps if low == high), None)
             if found is None:  # An entry is missing where the search looked: all must be looked at.
                 found = await connection.fetchval(_SEQ_AT_SLOWLY, partition, at_ms)
             return int(found)
 
     async def head(self, partition: int) -> tuple[int, int]:
         """See `Ledger.head`."""
-        async with self._sessions.session() as connection:
-            row = await connection.fetchrow(
-                "SELECT seq, at_ms FROM ledger WHERE partition = $1 ORDER BY seq DESC LIMIT 1", partition
-            )
-        return (row[0], row[1]) if row else (0, 0)
+        last = await self._entries("WHERE partition = $1 ORDER BY seq DESC LIMIT 1", partition)
+        return (last[0].seq, last[0].at_ms) if last else (0, 0)
 
     async def _entries(self, condition: str, *arguments: object, distinct: str = "") -> list[Entry]:
         async with self._sessions.session() as connection:
-            rows = await connection.fetch(f"SELECT {distinct} {COLUMNS} FROM ledger {condition}", *arguments)
-        return list(map(Entry._make, rows))
+            rows = await connection.fetch(f"SELECT {distinct} {ROW} FROM ledger {condition}", *arguments)
+        return checked(rows)

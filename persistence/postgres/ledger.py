@@ -17,13 +17,14 @@ from typing import Any, NamedTuple, Self
 import asyncpg
 
 from engine.entries import Entry
+from persistence.checksums import COLUMNS, with_checksums
 from persistence.ports import KeysTaken, OutcomeUnknown, PartitionsLost, Unavailable
-from persistence.postgres.entries import COLUMNS, StoredEntries
+from persistence.postgres.entries import StoredEntries
 from persistence.postgres.faults import LOST, is_ours, is_rolled_back, repeatable
 from persistence.postgres.sessions import Connection, Sessions
 
-_PLACES = ", ".join(f"${place}" for place in range(1, len(Entry._fields) + 1))
-_INSERT = f"INSERT INTO ledger ({COLUMNS}) VALUES ({_PLACES})"
+_PLACES = ", ".join(f"${place}" for place in range(1, len(COLUMNS) + 1))
+_INSERT = f"INSERT INTO ledger ({', '.join(COLUMNS)}) VALUES ({_PLACES})"
 _APPEND_S_MAX = 15.0
 _END_S_MAX = 5.0
 _END_POLL_S = 0.01
@@ -80,12 +81,13 @@ class PostgresLedger(StoredEntries):
         raise Unavailable("Postgres: the append was rolled back again and again")
 
     async def _write(self, connection: Connection, entries: Sequence[Entry]) -> None:
+        rows = with_checksums(entries)
         try:
-            if len(entries) == 1:
-                await self._insert.fetch(*entries[0], timeout=_APPEND_S_MAX)
+            if len(rows) == 1:
+                await self._insert.fetch(*rows[0], timeout=_APPEND_S_MAX)
             else:
                 await connection.copy_records_to_table(
-                    "ledger", records=entries, columns=Entry._fields, timeout=_APPEND_S_MAX
+                    "ledger", records=rows, columns=COLUMNS, timeout=_APPEND_S_MAX
                 )
         except (asyncpg.UniqueViolationError, asyncpg.TransactionRollbackError):
             raise
@@ -116,7 +118,7 @@ class PostgresLedger(StoredEntries):
                     await _end(connection, backend)
                     self._abandoned.discard(backend)
                 found = await connection.fetch(
-                    f"SELECT {COLUMNS} FROM ledger"
+                    f"SELECT {', '.join(Entry._fields)} FROM ledger"
                     " JOIN unnest($1::int[], $2::bigint[]) AS ours (partition, seq) USING (partition, seq)",
                     [entry.partition for entry in entries],
                     [entry.seq for entry in entries],

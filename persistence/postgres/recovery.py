@@ -7,22 +7,20 @@ from operator import itemgetter
 
 from engine.commands import StockKey
 from engine.entries import Entry
+from persistence.checksums import COLUMNS, Changed, firsts, sift
 from persistence.ports import Due, Head, Recovery
+from persistence.postgres.entries import ROW
 from persistence.postgres.rows import Number, read_stocks
 from persistence.postgres.sessions import Connection
 
-_ENTRY_COLUMNS = ", ".join(f"ledger.{name}" for name in Entry._fields)
-
-HEADS = """\
-SELECT number, epoch, snapshot_seq, coalesce(last.seq, 0) AS seq, coalesce(last.at_ms, 0) AS at_ms
-FROM partition
+_HEADS = f"""\
+SELECT number, epoch, snapshot_seq, {", ".join(f"last.{name}" for name in COLUMNS)} FROM partition
 LEFT JOIN LATERAL (
-    SELECT seq, at_ms FROM ledger WHERE ledger.partition = number ORDER BY seq DESC LIMIT 1
+    SELECT {ROW} FROM ledger WHERE ledger.partition = number ORDER BY seq DESC LIMIT 1
 ) AS last ON true
 WHERE number = ANY($1::int[])
 ORDER BY number
 """
-"""Partitions as a new owner finds them, with their last entries."""
 
 # The sub-select's own order keeps the planner at one range of the primary key for each partition. Rows come
 # in order without being promised to; Python's sort of what is sorted already costs next to nothing.
@@ -31,7 +29,7 @@ SELECT tail.* FROM (
     SELECT number, snapshot_seq FROM partition WHERE number = ANY($1::int[]) ORDER BY number
 ) AS owned
 CROSS JOIN LATERAL (
-    SELECT {_ENTRY_COLUMNS} FROM ledger
+    SELECT {ROW} FROM ledger
     WHERE ledger.partition = owned.number AND seq > owned.snapshot_seq
     ORDER BY seq
 ) AS tail
@@ -40,7 +38,7 @@ CROSS JOIN LATERAL (
 _KEYED_BEFORE = f"""\
 SELECT keyed.* FROM (SELECT number, snapshot_seq FROM partition WHERE number = ANY($1::int[])) AS owned
 CROSS JOIN LATERAL (
-    SELECT {_ENTRY_COLUMNS} FROM ledger
+    SELECT {ROW} FROM ledger
     WHERE ledger.partition = owned.number AND key IS NOT NULL
         AND seq > owned.snapshot_seq - $3 AND seq <= owned.snapshot_seq
     ORDER BY seq DESC LIMIT $2
@@ -75,19 +73,32 @@ ORDER BY partition, number
 _SETTINGS = "SET LOCAL work_mem = '64MB'; SET LOCAL enable_memoize = off; SET LOCAL jit = off"
 """Sorts and joins stay in memory. Remembering inner rows is of no use where none comes twice."""
 
-_PLACE = itemgetter(Entry._fields.index("partition"), Entry._fields.index("seq"))
-_AGE = itemgetter(Entry._fields.index("at_ms"), Entry._fields.index("partition"), Entry._fields.index("seq"))
+_PARTITION, _SEQ, _AT_MS = map(Entry._fields.index, ("partition", "seq", "at_ms"))
+_PLACE = itemgetter(_PARTITION, _SEQ)
+_AGE = itemgetter(_AT_MS, _PARTITION, _SEQ)
 
 _SPARSE = 8
 """Keyed entries are looked for among this many times as many entries."""
+
+
+async def read_heads(connection: Connection, partitions: Sequence[int]) -> list[Head]:
+    """Return partitions as a new owner finds them, by number, with their last entries."""
+    heads = []
+    for row in await connection.fetch(_HEADS, partitions):
+        number, epoch, snapshot_seq, *last = row
+        seq, at_ms = last[_SEQ] or 0, last[_AT_MS] or 0
+        if seq and sift([tuple(last)])[1]:
+            at_ms = 0  # A changed time must not go into the claim, and from there into all that follows.
+        heads.append(Head(number, epoch, snapshot_seq, seq, at_ms))
+    return heads
 
 
 async def read_recovery(connection: Connection, partitions: Sequence[int], recent_keys: int) -> Recovery:
     """Read all of it on a session that sees one instant."""
     owned = sorted(set(partitions))
     await connection.execute(_SETTINGS)
-    heads = [Head._make(row) for row in await connection.fetch(HEADS, owned)]
-    tail = list(map(Entry._make, await connection.fetch(_TAIL, owned)))
+    heads = await read_heads(connection, owned)
+    tail, changed = sift(await connection.fetch(_TAIL, owned))
     tail.sort(key=_PLACE)
     snapshot_seqs = {head.partition: head.snapshot_seq for head in heads}
     named = {
@@ -101,14 +112,17 @@ async def read_recovery(connection: Connection, partitions: Sequence[int], recen
     resting = {(row[0], (row[1], row[2])): row[3] for row in await connection.fetch(_DUES, owned)}
     for stock in touched:
         resting.pop(stock, None)
+    recent, changed_before = await _recent_keys(connection, owned, tail, recent_keys)
+    changed += changed_before
     return Recovery(
         heads=heads,
         tail=tail,
         stocks=list(touched),
         rows=rows,
-        recent_keys=await _recent_keys(connection, owned, tail, recent_keys),
+        recent_keys=_without(recent, changed),
         dues=[Due(partition, *stock, due_ms) for (partition, stock), due_ms in resting.items()],
         tentative=[(row[0], row[1], row[2]) for row in await connection.fetch(_TENTATIVE, owned)],
+        changed=firsts(changed),
     )
 
 
@@ -138,12 +152,22 @@ async def _stocks_of_changed(
 
 async def _recent_keys(
     connection: Connection, owned: list[int], tail: list[Entry], limit: int
-) -> list[Entry]:
-    """Return the newest keyed entries: the tail's, then as many of each partition from before it."""
+) -> tuple[list[Entry], list[Changed]]:
+    """Return the newest keyed entries: the tail's, then as many of each partition from before it.
+
+    With them come those from before the tail that are not as they were written.
+    """
     keyed = [entry for entry in tail if entry.key is not None]
+    changed: list[Changed] = []
     if limit > 0 and len(keyed) < limit:
         share = -((len(keyed) - limit) // len(owned)) if owned else 0
         rows = await connection.fetch(_KEYED_BEFORE, owned, share, share * _SPARSE)
-        keyed.extend(map(Entry._make, rows))
+        before, changed = sift(rows)
+        keyed.extend(before)
     keyed.sort(key=_AGE)
-    return keyed[-limit:] if limit else []
+    return keyed[-limit:] if limit else [], changed
+
+
+def _without(entries: list[Entry], changed: list[Changed]) -> list[Entry]:
+    places = {(one.partition, one.seq) for one in changed}
+    return [entry for entry in entries if _PLACE(entry) not in places] if places else entries

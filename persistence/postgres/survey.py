@@ -6,14 +6,14 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
-from engine.entries import Entry
 from engine.images import LineRow, LotRow, ReservationRow
+from persistence.checksums import sift
 from persistence.migrate import HEAD
 from persistence.ports import UnsafeDatabase
-from persistence.postgres.entries import COLUMNS
+from persistence.postgres.entries import ROW
 from persistence.postgres.rows import LINE_COLUMNS, LOT_COLUMNS, RESERVATION_COLUMNS
 from persistence.postgres.sessions import Connection, Sessions
-from persistence.survey import STRETCH, Record, RepeatedKey, View
+from persistence.survey import STRETCH, Record, RepeatedKey, Stretch, View
 
 _Row = TypeVar("_Row")
 
@@ -116,11 +116,11 @@ class _PostgresView:
         """See `View.entries_about`."""
         return int(await self._connection.fetchval(_ABOUT))
 
-    async def entries(self, partition: int) -> AsyncIterator[list[Entry]]:
+    async def entries(self, partition: int) -> AsyncIterator[Stretch]:
         """See `View.entries`."""
-        query = f"SELECT {COLUMNS} FROM ledger WHERE partition = $1 ORDER BY seq"
-        async for stretch in self._stretches(query, partition, Entry._make):
-            yield stretch
+        query = f"SELECT {ROW} FROM ledger WHERE partition = $1 ORDER BY seq"
+        async for rows in self._stretches(query, partition, tuple):
+            yield Stretch(*sift(rows))
 
     async def lots(self, partition: int) -> AsyncIterator[list[LotRow]]:
         """See `View.lots`."""

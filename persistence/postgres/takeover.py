@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import asyncpg
 
-from engine.entries import Entry
+from persistence.checksums import COLUMNS, with_checksums
 from persistence.claims import claim_entry
 from persistence.ports import Head, Unavailable
 from persistence.postgres.faults import repeatable
-from persistence.postgres.recovery import HEADS
+from persistence.postgres.recovery import read_heads
 from persistence.postgres.sessions import Connection, Sessions, application_name
 
 _PATIENCE_S = 2.0
@@ -68,10 +68,9 @@ class Takeover:
             if alone:
                 # An owner that is alive and busy always writes between our look and our claim: let it wait.
                 await connection.execute("LOCK TABLE ledger IN SHARE ROW EXCLUSIVE MODE")
-            rows = await connection.fetch(HEADS, self._partitions)
-            assert len(rows) == len(self._partitions), "a partition does not exist"
-            heads = [Head._make(row) for row in rows]
-            heads = [head._replace(epoch=head.epoch + 1) for head in heads]
+            found = await read_heads(connection, self._partitions)
+            assert len(found) == len(self._partitions), "a partition does not exist"
+            heads = [head._replace(epoch=head.epoch + 1) for head in found]
             claims = {
                 head.partition: claim_entry(
                     head.partition,
@@ -84,7 +83,9 @@ class Takeover:
                 for head in heads
                 if not head.ends_early
             }
-            await connection.copy_records_to_table("ledger", records=claims.values(), columns=Entry._fields)
+            await connection.copy_records_to_table(
+                "ledger", records=with_checksums(claims.values()), columns=COLUMNS
+            )
             await connection.execute(
                 "UPDATE partition SET epoch = epoch + 1, host = $2, address = $3, claimed_at_ms = $4"
                 " WHERE number = ANY($1::int[])",

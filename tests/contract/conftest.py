@@ -1,8 +1,11 @@
 """Each port's adapters: in memory and on a real server."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
+import asyncpg
 import pytest
 
 from persistence.memory import (
@@ -48,6 +51,21 @@ class Storage:
     cursors: Cursors
     survey: Survey
     wishes: Wishes
+    edit: Callable[..., Awaitable[None]]
+    """Changes columns of the row at (partition, seq), as a person does by SQL: its checksum stays."""
+
+
+async def _edit_in_memory(database: MemoryDatabase, partition: int, seq: int, **changes: Any) -> None:
+    ledger = database.partitions[partition].ledger
+    ledger[seq - 1] = ledger[seq - 1]._replace(**changes)
+
+
+async def _edit(url: str, partition: int, seq: int, **changes: Any) -> None:
+    connection = await asyncpg.connect(url)
+    for column, value in changes.items():
+        statement = f"UPDATE ledger SET {column} = $3 WHERE partition = $1 AND seq = $2"  # noqa: S608 - a test's
+        await connection.execute(statement, partition, seq, value)
+    await connection.close()
 
 
 @pytest.fixture(params=["memory", "postgres"])
@@ -63,6 +81,7 @@ async def storage(request: pytest.FixtureRequest) -> AsyncIterator[Storage]:
             MemoryCursors(database),
             MemorySurvey(database),
             MemoryWishes(),
+            partial(_edit_in_memory, database),
         )
         return
     url = request.getfixturevalue("postgres_url")
@@ -77,6 +96,7 @@ async def storage(request: pytest.FixtureRequest) -> AsyncIterator[Storage]:
         PostgresCursors(sessions),
         PostgresSurvey(sessions),
         PostgresWishes(sessions),
+        partial(_edit, url),
     )
     for closable in (ledger, other_ledger, sessions, other_sessions):
         await closable.close()

@@ -130,7 +130,7 @@ async def test_a_snapshot_may_be_saved_again(keeper: Make, snapshots: Snapshots)
 async def test_an_empty_partition_recovers_as_its_claim(snapshots: Snapshots) -> None:
     heads = await snapshots.claim("h1", "here:1", [1], NOON_MS)
     recovery = await snapshots.recover([1], 10)
-    assert recovery == Recovery(heads, recovery.tail, [], EMPTY, [], [], [])
+    assert recovery == Recovery(heads, recovery.tail, [], EMPTY, [], [], [], {})
     assert [entry.seq for entry in recovery.tail] == [1]
 
 

@@ -19,6 +19,10 @@ async def all_of(stretches: AsyncIterator[list[Any]]) -> list[Any]:
     return [row async for stretch in stretches for row in stretch]
 
 
+async def entries_of(view: View, partition: int) -> list[Entry]:
+    return [entry async for stretch in view.entries(partition) for entry in stretch.entries]
+
+
 async def rows_of(view: View, partition: int) -> Rows:
     return Rows(
         sorted(await all_of(view.lots(partition))),
@@ -48,9 +52,8 @@ async def test_a_view_shows_every_partition_with_its_entries_and_rows(storage: S
         assert records[1] == Record(1, 1, one.state.seq - 1, 4)
         assert [record.partition for record in records] == list(range(PARTITIONS))
         assert await view.entries_about() == one.state.seq
-        entries: list[Entry] = await all_of(view.entries(1))
-        assert entries == await storage.ledger.read(1, 0, 1000)
-        assert await all_of(view.entries(2)) == []
+        assert await entries_of(view, 1) == await storage.ledger.read(1, 0, 1000)
+        assert await entries_of(view, 2) == []
         rows = await rows_of(view, 1)
         assert len(rows.lots) == 2
         assert (len(rows.reservations), len(rows.lines)) == (2, 3)
@@ -65,7 +68,7 @@ async def test_a_view_is_of_one_instant(storage: Storage, keeper: Make) -> None:
         await one.receive(50)
         await one.save()
         assert await view.records() == before
-        assert len(await all_of(view.entries(1))) == one.state.seq - 1
+        assert len(await entries_of(view, 1)) == one.state.seq - 1
         assert await all_of(view.lots(1)) == []
 
 
@@ -75,8 +78,9 @@ async def test_entries_come_in_order_and_in_stretches(storage: Storage) -> None:
     async with storage.survey.view() as view:
         sizes, seqs = [], []
         async for stretch in view.entries(1):
-            sizes.append(len(stretch))
-            seqs += [entry.seq for entry in stretch]
+            sizes.append(len(stretch.entries))
+            seqs += [entry.seq for entry in stretch.entries]
+            assert stretch.changed == []
     assert sizes == [STRETCH, 3]
     assert seqs == list(range(1, count + 1))
 

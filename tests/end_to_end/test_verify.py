@@ -69,7 +69,7 @@ async def test_a_changed_row_stops_its_partition_alone_until_a_person_has_mended
         code, report = verified(binkeeper)
         first = report["first"]
         assert isinstance(first, dict)
-        assert (code, first["partition"], first["sort"]) == (1, number, "balance")
+        assert (code, first["partition"], first["sort"]) == (1, number, "checksum")
         (told,) = json.loads(binkeeper.ask("status", "--json").stdout)["partitions_refused"]
         assert (told["partition"], told["seq"]) == (number, first["seq"])
         assert f"at entry {first['seq']}" in answer.text

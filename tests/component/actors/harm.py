@@ -7,6 +7,7 @@ from actors.owned import OwnedPartition
 from engine.commands import HoldStock, PickStock, ReserveLine
 from persistence.memory.database import PartitionTables
 from tests.component.actors.world import World, number_of, until, view_of
+from tests.rows import seal
 
 
 async def fill(w: World) -> None:
@@ -40,7 +41,17 @@ def tables_of(w: World, sku: str) -> PartitionTables:
 
 
 def rewrite(tables: PartitionTables, of_kind: str, /, **changes: Any) -> int:
-    """Change the first entry of a kind behind everybody's back; return its sequence number."""
+    """Change the first entry of a kind behind everybody's back; return its sequence number.
+
+    Its checksum is made anew, so that it has to be found by what it says.
+    """
+    seq = edit(tables, of_kind, **changes)
+    seal(tables)
+    return seq
+
+
+def edit(tables: PartitionTables, of_kind: str, /, **changes: Any) -> int:
+    """Change the first entry of a kind as a person does by SQL, who leaves its checksum as it is."""
     index = next(i for i, entry in enumerate(tables.ledger) if entry.kind == of_kind)
     tables.ledger[index] = tables.ledger[index]._replace(**changes)
     return index + 1

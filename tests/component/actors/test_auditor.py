@@ -8,6 +8,7 @@ import structlog
 from engine.state import Bin, Lot
 from tests.component.actors.auditing import audit, fill, lot_of, stock_of
 from tests.component.actors.world import World, number_of, until, view_of, world
+from tests.rows import seal
 
 pytestmark = pytest.mark.usefixtures("no_auditor_but_the_tests")
 
@@ -110,10 +111,11 @@ async def test_a_row_behind_the_ledger_is_no_drift_before_the_next_snapshot() ->
 
 
 def rewrite(w: World, sku: str, kind: str, **changes: Any) -> None:
-    """Change an entry that is in the ledger."""
-    ledger = w.database.partitions[number_of(sku)].ledger
-    (index,) = [i for i, entry in enumerate(ledger) if (entry.sku, entry.kind) == (sku, kind)]
-    ledger[index] = ledger[index]._replace(**changes)
+    """Change an entry that is in the ledger, and its checksum with it."""
+    tables = w.database.partitions[number_of(sku)]
+    (index,) = [i for i, entry in enumerate(tables.ledger) if (entry.sku, entry.kind) == (sku, kind)]
+    tables.ledger[index] = tables.ledger[index]._replace(**changes)
+    seal(tables)
 
 
 async def test_balances_in_the_ledger_that_do_not_follow_from_the_sum_are_drift() -> None:

@@ -16,7 +16,7 @@ from engine.commands import ReceiveStock
 from persistence.memory.database import PartitionTables
 from persistence.placement import Placement
 from tests.component.actors.caller import Caller
-from tests.component.actors.harm import fill, rewrite, tables_of, truncated
+from tests.component.actors.harm import edit, fill, rewrite, tables_of, truncated
 from tests.component.actors.world import PARTITIONS, World, number_of, until, view_of, world
 
 Break = Callable[[PartitionTables], int]
@@ -25,6 +25,10 @@ Break = Callable[[PartitionTables], int]
 
 def changed(of_kind: str, /, **changes: Any) -> Break:
     return lambda tables: rewrite(tables, of_kind, **changes)
+
+
+def edited(of_kind: str, /, **changes: Any) -> Break:
+    return lambda tables: edit(tables, of_kind, **changes)
 
 
 def without_an_entry(tables: PartitionTables) -> int:
@@ -50,6 +54,12 @@ BROKEN: list[Break] = [
     changed("stock_reserved", detail="[]"),
     changed("stock_picked", reservation=4_000),
     changed("stock_received", lot=None),
+    edited("stock_received", quantity=21),
+    edited("stock_received", key="another"),
+    edited("stock_received", fingerprint=7),
+    edited("stock_received", reason="theft"),
+    edited("stock_reserved", reference="till 4"),
+    edited("partition_claimed", at_ms=5),
 ]
 
 
@@ -210,7 +220,7 @@ async def test_once_a_person_has_mended_it_the_next_owner_serves_it_and_callers_
     async with world() as w:
         await filled(w)
         before = list(tables_of(w, "TEA").ledger)
-        second, _ = await taken_over(w, changed("stock_received", on_hand=21), written=False)
+        second, _ = await taken_over(w, edited("stock_received", reason="theft"), written=False)
         await until(lambda: number_of("TEA") in second.host.refused)
         with pytest.raises(LedgerRefused):
             await w.stock("TEA")
@@ -232,7 +242,7 @@ async def test_a_host_that_refused_it_says_so_no_more_when_another_has_taken_it(
         await filled(w)
         number = number_of("TEA")
         before = list(tables_of(w, "TEA").ledger)
-        second, _ = await taken_over(w, changed("stock_received", on_hand=21), written=False)
+        second, _ = await taken_over(w, edited("stock_received", reason="theft"), written=False)
         await until(lambda: number in second.host.refused)
         tables_of(w, "TEA").ledger[: len(before)] = before
         await w.host("third", [number])
@@ -248,7 +258,7 @@ async def test_the_same_host_serves_it_when_it_is_given_it_again() -> None:
     async with world() as w:
         await filled(w)
         before = list(tables_of(w, "TEA").ledger)
-        second, _ = await taken_over(w, changed("stock_received", on_hand=21), written=False)
+        second, _ = await taken_over(w, edited("stock_received", reason="theft"), written=False)
         number = number_of("TEA")
         await until(lambda: number in second.host.refused)
         tables_of(w, "TEA").ledger[: len(before)] = before

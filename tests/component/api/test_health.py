@@ -7,6 +7,7 @@ from actors.outcomes import Unavailable
 from actors.reservations import SpanningReservations
 from api.app import ApiOptions, create_app
 from api.exposition import API_METRICS, HOST_METRICS
+from persistence.claims import claim_entry
 from persistence.memory.ledger import MemoryLedger
 from persistence.memory.read_model import MemoryReadModel
 from tests.component.api.world import World
@@ -38,6 +39,15 @@ async def test_it_is_ready_for_the_others_while_a_partition_is_refused(world: Wo
     assert status["partitions_refused"] == [{"partition": 2, "seq": 12, "why": "it is missing"}]
     metrics = (await world.get("/metrics")).raw.decode()
     assert 'binkeeper_partitions_refused{host="host-0"} 1.0' in metrics
+
+
+async def test_it_is_ready_for_the_others_while_the_last_row_that_it_asks_for_is_a_changed_one(
+    world: World,
+) -> None:
+    world.database.commit([claim_entry(0, 1, 5, host="h", address="h:1", epoch=1)])
+    tables = world.database.partitions[0]
+    tables.ledger[0] = tables.ledger[0]._replace(at_ms=6)
+    assert (await world.get("/readyz", token=None)).status == 200
 
 
 async def test_status_and_metrics_tell_when_everything_was_compared(world: World) -> None:

@@ -6,7 +6,8 @@ from urllib.parse import quote
 import pytest
 
 from engine.dates import rfc3339
-from tests.component.api.world import NOW_MS, World, skus_apart
+from engine.partitioning import partition_of
+from tests.component.api.world import NOW_MS, PARTITIONS, World, skus_apart
 
 BIN = {"site": "berlin", "sku": "apple", "location": "A-1"}
 
@@ -232,3 +233,14 @@ async def test_the_last_date_of_all_is_shown_everywhere(world: World) -> None:
     assert {(item["expires_on"], item["expires_at"]) for item in reply.body["items"]} == {
         ("9999-12-31", None)
     }
+
+
+@pytest.mark.parametrize("target", ["/v1/history/berlin/apple", "/v1/stock/berlin/apple?as_of={seq}"])
+async def test_the_past_is_not_told_from_a_row_that_was_changed(world: World, target: str) -> None:
+    received = await world.stocked(5)
+    number = partition_of("berlin", "apple", PARTITIONS)
+    ledger = world.database.partitions[number].ledger
+    ledger[-1] = ledger[-1]._replace(reason="theft")
+    reply = await world.get(target.format(seq=received["seq"]))
+    assert (reply.status, reply.code, reply.headers["retry-after"]) == (503, "unavailable", "60")
+    assert f"entry {received['seq']} of partition {number}" in reply.body["detail"]

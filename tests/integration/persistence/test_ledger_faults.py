@@ -16,6 +16,7 @@ from persistence.postgres.entries import IN_ORDER, SETTLED
 from tests.contract.keeper import NOON_MS, received
 from tests.integration.persistence.conftest import Open
 from tests.integration.persistence.proxy import Proxy
+from tests.rows import copy
 
 Admin = asyncpg.Connection
 
@@ -76,7 +77,7 @@ async def test_a_session_that_is_ended_during_an_append_leaves_the_outcome_unkno
     batch = [received(1, 1), received(2, 1)]
     other = admin.transaction()
     await other.start()
-    await admin.copy_records_to_table("ledger", records=[received(2, 1, "other")])
+    await copy(admin, [received(2, 1, "other")])
     appending = asyncio.create_task(ledger.append(batch))
     watcher = await open_ledger("h9")
     async with watcher._sessions.session() as connection:
@@ -99,7 +100,7 @@ async def test_a_commit_whose_answer_was_lost_is_found(
         # Another's open transaction keeps the COPY from ending until its answers are kept back.
         other = admin.transaction()
         await other.start()
-        await admin.copy_records_to_table("ledger", records=[received(2, 1, "other")])
+        await copy(admin, [received(2, 1, "other")])
         appending = asyncio.create_task(ledger.append(batch))
         watcher = await open_ledger("h9")
         async with watcher._sessions.session() as connection:
@@ -182,12 +183,12 @@ async def test_a_deadlock_with_a_claim_is_no_fault(open_ledger: Open, admin: Adm
     claim = admin.transaction()
     await claim.start()
     await admin.execute("SET LOCAL deadlock_timeout = '10s'")
-    await admin.copy_records_to_table("ledger", records=[received(1, 1, "other 1")])
+    await copy(admin, [received(1, 1, "other 1")])
     appending = asyncio.create_task(ledger.append([received(2, 1), received(1, 1)]))
     watcher = await open_ledger("h9")
     async with watcher._sessions.session() as connection:
         await _blocked(connection)
-    await admin.copy_records_to_table("ledger", records=[received(2, 1, "other 2")])
+    await copy(admin, [received(2, 1, "other 2")])
     await claim.commit()
     with pytest.raises(PartitionsLost) as lost:
         await appending

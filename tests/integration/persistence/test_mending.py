@@ -6,9 +6,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+import structlog
 from typer.testing import CliRunner
 
 from actors.gateway import LaneGateway
+from actors.gauges import Gauges
 from actors.host import Host
 from actors.host_options import HostOptions
 from actors.outcomes import Answered, LedgerRefused
@@ -34,6 +36,7 @@ from persistence.postgres import (
 )
 from tests.conftest import PARTITIONS
 from tests.integration.persistence.filled import execute
+from tests.rows import seal_database
 
 NOW_MS = 1_800_000_000_000
 SKUS = [f"SKU-{number}" for number in range(24)]
@@ -203,17 +206,21 @@ async def test_a_snapshot_that_nobody_asks_for_is_rebuilt_by_the_auditor(
 
 
 @pytest.mark.parametrize(
-    "harm, seq",
+    "harm, seq, is_sealed",
     [
-        ("DELETE FROM ledger WHERE partition = {number} AND seq = 3", 3),
-        ("UPDATE ledger SET quantity = 99 WHERE partition = {number} AND seq = 3", 3),
-        ("UPDATE ledger SET on_hand = on_hand + 1 WHERE partition = {number} AND seq = 2", 2),
-        ("DELETE FROM ledger WHERE partition = {number} AND seq > 4", 5),
+        ("DELETE FROM ledger WHERE partition = {number} AND seq = 3", 3, False),
+        ("UPDATE ledger SET quantity = 99 WHERE partition = {number} AND seq = 3", 3, True),
+        ("UPDATE ledger SET quantity = 99 WHERE partition = {number} AND seq = 3", 3, False),
+        ("UPDATE ledger SET on_hand = on_hand + 1 WHERE partition = {number} AND seq = 2", 2, True),
+        ("UPDATE ledger SET reason = 'theft' WHERE partition = {number} AND seq = 2", 2, False),
+        ("UPDATE ledger SET key = 'another' WHERE partition = {number} AND seq = 3", 3, False),
+        ("DELETE FROM ledger WHERE partition = {number} AND seq > 4", 5, False),
     ],
 )
 async def test_a_ledger_with_a_gap_or_a_changed_row_is_refused_and_the_others_are_served(
-    filled: str, harm: str, seq: int, monkeypatch: pytest.MonkeyPatch
+    filled: str, harm: str, seq: int, is_sealed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Sealed: with the checksum of what it says now, so that only what it says can tell."""
     number = partition_of("LDN", "SKU-0", PARTITIONS)
     # The row is in what the new owner reads: a snapshot of nothing has no row to be wrong.
     if "seq > 4" not in harm:
@@ -223,6 +230,8 @@ async def test_a_ledger_with_a_gap_or_a_changed_row_is_refused_and_the_others_ar
             "UPDATE partition SET snapshot_seq = 0",
         )
     await execute(filled, harm.format(number=number))
+    if is_sealed:
+        await seal_database(filled)
     async with served(filled, "second") as second:
         for sku in SKUS:
             if partition_of("LDN", sku, PARTITIONS) != number:
@@ -234,3 +243,42 @@ async def test_a_ledger_with_a_gap_or_a_changed_row_is_refused_and_the_others_ar
     done = await asyncio.to_thread(CliRunner().invoke, app, ["verify", "--json"])
     first = json.loads(done.stdout)["first"]
     assert (first["partition"], first["seq"]) == (number, min(seq, 4))  # The last that is left.
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["reason = 'theft'", "key = 'another'", "fingerprint = 8", "reference = 'till 4'", "quantity = 9"],
+)
+async def test_a_row_that_is_changed_behind_the_snapshot_while_its_owner_serves_is_told_by_the_auditor(
+    filled: str, change: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody else reads it: the snapshot is ahead of it, its stock in memory, its broadcast done."""
+    monkeypatch.setattr("actors.auditor._ROUND_S", 0.05)
+    number = partition_of("LDN", "SKU-0", PARTITIONS)
+    async with served(filled, "second") as second:
+        gauges = second.host.gauges
+        assert await second.units("SKU-0") == (17, 3)
+        await second.running.snapshotter.flush()
+        await rounds(gauges, 1)
+        assert gauges.drift == 0
+        with structlog.testing.capture_logs() as logs:
+            edit = f"UPDATE ledger SET {change} WHERE partition = {number} AND seq = 3"  # noqa: S608 - ours
+            await execute(filled, edit)
+            await rounds(gauges, gauges.audit_rounds + 2)
+        told = {(log["partition"], log["seq"]) for log in logs if log.get("of") == "entries" and "seq" in log}
+        assert told == {(number, 3)}
+        assert gauges.drift >= 1
+        assert gauges.rebuilds == 0
+        (described,) = await second.gateway.hosts()
+        assert described["drift"] == gauges.drift
+        # What it serves is not what is wrong: memory does not come from that row.
+        assert await second.units("SKU-0") == (17, 3)
+    code, counts = await verified(filled, monkeypatch)
+    assert (code, counts["checksum"]) == (1, 1)
+
+
+async def rounds(gauges: Gauges, until: int) -> None:
+    """Wait for the auditor."""
+    async with asyncio.timeout(60):
+        while gauges.audit_rounds < until:  # noqa: ASYNC110 - nobody signals it
+            await asyncio.sleep(0.02)

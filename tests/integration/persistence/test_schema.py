@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from persistence import migrate as migrate_module
+from persistence.checksums import COLUMNS, checked
 from persistence.migrate import migrate
 from persistence.models import Model
 from persistence.ports import Unavailable, UnsafeDatabase
@@ -81,9 +82,47 @@ def test_a_database_of_an_earlier_program_is_upgraded_with_what_it_holds(
     asyncio.run(_execute(empty_postgres_url, note.format(1, "partition_claimed")))
     with pytest.raises(asyncpg.CheckViolationError):
         asyncio.run(_execute(empty_postgres_url, note.format(2, "request_noted")))
+    asyncio.run(_execute(empty_postgres_url, _ROWS_OF_0001))
     assert migrate(empty_postgres_url) == 4
-    asyncio.run(_execute(empty_postgres_url, note.format(2, "request_noted")))
+    assert asyncio.run(_checksums_hold(empty_postgres_url)) == 1 + 3
+    noted = note.format(2, "request_noted").replace("held)", "held, checksum)").replace("0)", "0, 0)")
+    asyncio.run(_execute(empty_postgres_url, noted))
     assert asyncio.run(_schema(empty_postgres_url)) == asyncio.run(_schema(postgres_url))
+
+
+_ROWS_OF_0001 = """
+INSERT INTO ledger VALUES
+(2, 1, 5, 'stock_received', 'k', 9223372036854775807, 1, 'Zürich/1', 'té', 'A', '',
+ 9007199254740991, 9007199254740991, 0, 0, NULL, NULL, NULL, -5, '', NULL, NULL),
+(2, 2, 5, 'stock_reserved', NULL, NULL, 1, 'Zürich/1', 'té', 'A', '',
+ 1, 9007199254740991, 1, 0, 2, 0, 'B', 7, 'ref', 'why', '{"a": [1]}'),
+(3, 1, 5, 'partition_claimed', NULL, NULL, 1, NULL, NULL, NULL, NULL,
+ 0, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, '{}')
+"""
+
+
+async def _checksums_hold(url: str) -> int:
+    """Return how many rows there are. Raises RowsChanged."""
+    connection = await asyncpg.connect(url)
+    rows = await connection.fetch(f"SELECT {', '.join(COLUMNS)} FROM ledger")  # noqa: S608 - our own columns
+    await connection.close()
+    return len(checked(rows))
+
+
+def test_a_migration_fills_checksums_in_however_many_steps(
+    empty_postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(migrate_module, "HEAD", "0002")
+        migrate(empty_postgres_url, 4)
+    many = (
+        "INSERT INTO ledger (partition, seq, at_ms, kind, span, quantity, on_hand, reserved, held)"
+        " SELECT p, n, 1, 'request_noted', 1, 0, 0, 0, 0"
+        " FROM generate_series(0, 2) AS p, generate_series(1, 4000) AS n"
+    )
+    asyncio.run(_execute(empty_postgres_url, many))
+    migrate(empty_postgres_url)
+    assert asyncio.run(_checksums_hold(empty_postgres_url)) == 12_000
 
 
 def test_the_number_of_partitions_is_fixed_at_creation(empty_postgres_url: str) -> None:

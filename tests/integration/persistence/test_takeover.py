@@ -9,13 +9,14 @@ from persistence.ports import PartitionsLost
 from persistence.postgres import PostgresLedger, PostgresSnapshots
 from tests.contract.keeper import NOON_MS, received
 from tests.integration.persistence.conftest import Open
+from tests.rows import copy
 
 
 async def test_a_stopped_owners_open_commit_is_ended(postgres_url: str, snapshots: PostgresSnapshots) -> None:
     await snapshots.claim("h1", "here:1", [1, 2], NOON_MS)
     stuck = await asyncpg.connect(postgres_url, server_settings={"application_name": "binkeeper:h1"})
     await stuck.execute("BEGIN")
-    await stuck.copy_records_to_table("ledger", records=[received(1, 2), received(2, 2)])
+    await copy(stuck, [received(1, 2), received(2, 2)])
     started = time.monotonic()
     heads = await snapshots.claim("h2", "there:1", [1, 2], NOON_MS)
     assert [head.seq for head in heads] == [2, 2]
@@ -41,7 +42,7 @@ async def test_a_commit_that_ends_in_time_comes_before_the_claim(
     await snapshots.claim("h1", "here:1", [1], NOON_MS)
     slow = await asyncpg.connect(postgres_url, server_settings={"application_name": "binkeeper:h1"})
     await slow.execute("BEGIN")
-    await slow.copy_records_to_table("ledger", records=[received(1, 2)])
+    await copy(slow, [received(1, 2)])
     claiming = asyncio.create_task(snapshots.claim("h2", "there:1", [1], NOON_MS))
     await _is_waited_for(slow)
     await slow.execute("COMMIT")

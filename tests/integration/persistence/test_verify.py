@@ -11,10 +11,12 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from binkeeper.cli import app
+from persistence.checksums import COLUMNS
 from persistence.migrate import migrate
 from persistence.postgres import PostgresSnapshots, Sessions
 from tests.conftest import PARTITIONS
 from tests.integration.persistence.filled import NUMBER, execute, fill
+from tests.rows import seal_database
 
 DROP = "ALTER TABLE ledger DROP CONSTRAINT"
 DEEP = "repeat('[', 5000) || repeat(']', 5000)"
@@ -93,10 +95,83 @@ async def test_what_was_changed_is_named_with_its_partition_and_entry(
 ) -> None:
     await fill(database)
     await execute(database, *statements)
+    await seal_database(database)  # What else would notice it?
     code, report = await verify()
     assert code == 1
     assert (report["first"]["sort"], report["first"]["partition"]) == (sort, NUMBER)
     assert report["first"]["seq"] == seq, report["first"]
+
+
+# One change of each column, at an entry where no other check sees it: where there is such an entry.
+CHANGES = {
+    "partition": ("partition = 99", 3),
+    "seq": ("seq = 99", 9),
+    "at_ms": ("at_ms = at_ms + 1", 9),
+    "kind": ("kind = 'stock_adjusted'", 9),
+    "key": ("key = 'third'", 3),
+    "fingerprint": ("fingerprint = 8", 3),
+    "span": ("span = 2", 9),
+    "site": ("site = 'PAR'", 9),
+    "sku": ("sku = 'coal'", 9),
+    "location": ("location = 'Z-9'", 9),
+    "lot": ("lot = 'L7'", 9),
+    "quantity": ("quantity = 2", 9),
+    "on_hand": ("on_hand = on_hand + 1", 9),
+    "reserved": ("reserved = reserved - 1", 9),
+    "held": ("held = held - 1", 9),
+    "reservation": ("reservation = 4", 9),
+    "line": ("line = 3", 9),
+    "counterpart": ("counterpart = 'B-2'", 9),
+    "expires_at_ms": ("expires_at_ms = 1900000000000", 3),
+    "reference": ("reference = 'till 4'", 2),
+    "reason": ("reason = 'theft'", 9),
+    "detail": ("detail = '{}'", 2),
+    "checksum": ("checksum = checksum + 1", 5),
+}
+
+
+async def test_each_column_of_a_row_is_in_its_checksum(database: str) -> None:
+    assert list(CHANGES) == list(COLUMNS)
+    await fill(database)
+    await execute(database, "CREATE TABLE kept AS SELECT * FROM ledger")
+    for column, (change, seq) in CHANGES.items():
+        await execute(database, f"UPDATE ledger SET {change} WHERE seq = {seq}")
+        code, report = await verify()
+        found = [one for one in report["kept"] if one["sort"] == "checksum"]
+        expected = {"partition": (99, 3), "seq": (NUMBER, 99)}.get(column, (NUMBER, seq))
+        assert (code, [(one["partition"], one["seq"]) for one in found]) == (1, [expected]), column
+        assert NUMBER in report["snapshots_not_compared"]
+        await execute(database, "DELETE FROM ledger", "INSERT INTO ledger SELECT * FROM kept")
+    assert (await verify())[0] == 0
+
+
+@pytest.mark.parametrize(
+    "change", ["key = 'third'", "fingerprint = 8", "reference = 'till 4'", "reason = 'theft'"]
+)
+async def test_a_change_that_shows_nowhere_else_is_named_with_what_to_do(database: str, change: str) -> None:
+    await fill(database)
+    await execute(database, f"UPDATE ledger SET {change} WHERE seq = 3")
+    code, report = await verify()
+    assert (code, report["counts"]) == (1, {"checksum": 1})
+    first = report["first"]
+    assert (first["sort"], first["partition"], first["seq"]) == ("checksum", NUMBER, 3)
+    shown = (await run()).stdout
+    assert f"the first: checksum: partition {NUMBER}, entry 3: expected checksum" in shown
+    assert "bring them back as they were" in shown
+    # Who looks at the row and finds it right accepts it by the checksum that is told.
+    accepted = first["expected"].removeprefix("checksum ").partition(",")[0]
+    await execute(database, f"UPDATE ledger SET checksum = {accepted} WHERE seq = 3")
+    assert (await verify())[0] == 0
+
+
+async def test_of_several_that_do_not_fit_the_first_is_told_whichever_check_finds_it(database: str) -> None:
+    await fill(database)
+    await execute(database, "UPDATE ledger SET quantity = 10 WHERE seq = 2")
+    await seal_database(database)
+    await execute(database, "UPDATE ledger SET reason = 'theft' WHERE seq = 3")
+    _, report = await verify()
+    assert (report["first"]["sort"], report["first"]["seq"]) == ("balance", 2)
+    assert [one["seq"] for one in report["kept"] if one["sort"] == "checksum"] == [3]
 
 
 LOT_ROW = (
@@ -104,7 +179,7 @@ LOT_ROW = (
 )
 LEDGER_ROW = (
     "INSERT INTO ledger (partition, seq, at_ms, kind, span, quantity, on_hand, reserved, held, site, sku,"
-    " location, lot) VALUES (99, 1, 5, 'stock_received', 1, 5, 5, 0, 0, 'LDN', 'tea', 'A', '')"
+    " location, lot, checksum) VALUES (99, 1, 5, 'stock_received', 1, 5, 5, 0, 0, 'LDN', 'tea', 'A', '', 0)"
 )
 KEYS_OFF = [
     f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {table}_partition_fkey"
@@ -133,6 +208,7 @@ async def test_a_database_that_lost_its_partitions_is_not_clean(
 ) -> None:
     await fill(database)
     await execute(database, *KEYS_OFF, *statements)
+    await seal_database(database)
     for options in ((), ("--rebuild-snapshots",)):
         code, report = await verify(*options)
         assert (code, report["clean"]) == (1, False)
@@ -170,10 +246,11 @@ async def test_the_first_is_the_first_however_many_there_are(database: str) -> N
         database,
         "DROP INDEX ledger_key_idx",
         "INSERT INTO ledger (partition, seq, at_ms, kind, span, quantity, on_hand, reserved, held, key,"
-        f" fingerprint) SELECT {NUMBER}, 9 + n, at_ms, 'request_noted', 1, 0, 0, 0, 0,"
-        f" 'k' || lpad(((4000 - n) / 2)::text, 5, '0'), 1 FROM generate_series(1, 4000) AS n, ledger"
+        f" checksum, fingerprint) SELECT {NUMBER}, 9 + n, at_ms, 'request_noted', 1, 0, 0, 0, 0,"
+        f" 'k' || lpad(((4000 - n) / 2)::text, 5, '0'), 0, 1 FROM generate_series(1, 4000) AS n, ledger"
         f" WHERE partition = {NUMBER} AND seq = 9",
     )
+    await seal_database(database)
     code, report = await verify()
     assert (code, report["counts"]) == (1, {"key": 1_000})
     # Keys rise as places fall: the first in the order of the keys is the last place.

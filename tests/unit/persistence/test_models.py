@@ -6,6 +6,7 @@ import pytest
 
 from engine.entries import EFFECTS, Entry, Kind
 from engine.images import LineRow, LotRow, ReservationRow
+from persistence.checksums import COLUMNS
 from persistence.memory.database import check
 from persistence.models import (
     KINDS_WITH_SIGN,
@@ -29,10 +30,18 @@ from persistence.postgres.rows import _TYPES
     ],
 )
 def test_a_tables_columns_are_its_rows_fields_in_order(model: type[Model], row: type[NamedTuple]) -> None:
-    assert tuple(model.__table__.columns.keys()) == row._fields
-    for column in model.__table__.columns:
+    behind = ("checksum",) if model is LedgerEntry else ()
+    assert tuple(model.__table__.columns.keys()) == (*row._fields, *behind)
+    for column in list(model.__table__.columns)[: len(row._fields)]:
         annotation = str(row.__annotations__[column.name])
         assert column.nullable == ("None" in annotation), column
+
+
+def test_no_row_of_the_ledger_is_without_a_checksum() -> None:
+    column = LedgerEntry.__table__.columns["checksum"]
+    assert not column.nullable
+    assert column.server_default is None
+    assert tuple(LedgerEntry.__table__.columns.keys()) == COLUMNS
 
 
 @pytest.mark.parametrize("model", [StockLot, ReservationHead, ReservationLine])

@@ -6,8 +6,8 @@ in the index. Nobody can write while it is made, which reads the ledger once.
 
 from alembic import op
 
-revision = "0003"
-down_revision = "0002"
+revision = "0004"
+down_revision = "0003"
 branch_labels = None
 depends_on = None
 
