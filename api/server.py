@@ -38,9 +38,10 @@ class Server(uvicorn.Server):
     def __init__(
         self, front: Front, options: ServerOptions, on_ready: Callable[[], None] = lambda: None
     ) -> None:
+        crowd = Crowd(front.edge, front.room, front.partitions)
         super().__init__(
             uvicorn.Config(
-                front, loop="uvloop", http=crowded(Crowd(front.edge)), ws="none", lifespan="off",
+                front, loop="uvloop", http=crowded(crowd), ws="none", lifespan="off",
                 interface="asgi3", access_log=False, log_config=None, proxy_headers=False,
                 server_header=False,
                 backlog=_BACKLOG, timeout_keep_alive=_KEEP_ALIVE_S, timeout_graceful_shutdown=1,
