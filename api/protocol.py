@@ -49,7 +49,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._is_in_head = False
         self._is_behind_another = False
-        """Whether a request became whole in the piece of data that is taken: the piece is more than a head."""
+        """Whether a request became whole in the piece of data that is taken: that is more than a head."""
         self._fault: Problem | None = None
         self._late: asyncio.TimerHandle | None = None
 

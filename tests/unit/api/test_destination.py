@@ -22,7 +22,7 @@ def _line(sku: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("is_msgpack", [False, True])
 @pytest.mark.parametrize(
-    ("body", "expected"),
+    "body, expected",
     [
         (_line("apple"), _at("apple")),
         ({"lines": [_line("apple"), _line("pear")], "ttl_s": 5}, _at("apple", "pear")),
@@ -41,7 +41,7 @@ def test_stock_that_a_body_names_says_where_it_goes(
 
 
 @pytest.mark.parametrize(
-    ("path", "expected"),
+    "path, expected",
     [
         (b"/v1/reservations/" + reservation_id(7, 3, 1_700_000_000_000).encode(), {7}),
         (b"/v1/reservations/" + reservation_id(7, 3, 1_700_000_000_000).encode() + b"/pick", {7}),
