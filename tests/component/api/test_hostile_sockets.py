@@ -78,8 +78,16 @@ async def test_a_body_without_end_behind_an_early_answer_is_cut(
 async def test_garbage_behind_a_request_under_way_is_not_answered_in_its_place(world: World) -> None:
     """A 400 would say that nothing happened, and the request before the garbage does happen."""
     world.gateway.gate = asyncio.Event()
-    asyncio.get_running_loop().call_later(0.2, world.gateway.gate.set)
+    gate = world.gateway.gate
+
+    async def open_gate() -> None:
+        """Let the request happen; it and the garbage came in one piece."""
+        await world.gateway.arrived.wait()
+        gate.set()
+
+    opening = asyncio.create_task(open_gate())
     assert await _told(world, RECEIVE + b"garbage\r\n\r\n") == b""
+    await opening
     assert world.balance() == [(1, 0, 0)]
 
 
