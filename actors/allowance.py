@@ -59,7 +59,7 @@ class Allowance:
         elif self.limit < UNDER_WAY_MAX:
             windows = min(int((now_s - self._since_s) / _WINDOW_S), 8)
             is_quiet = self._lowest < self.limit >> 1
-            raised = self.limit << windows if is_quiet else self.limit + (self.limit >> 4)
+            raised = self.limit << windows if is_quiet else self.limit + (self.limit >> 5)
             self.limit = min(raised, UNDER_WAY_MAX)
         self._since_s = now_s
         self._answered = self._refused = 0
