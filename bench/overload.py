@@ -143,6 +143,7 @@ class Overload:
             "after_p99_ms": rounded(after["by_second"][-1]["accepted_p99_ms"]),
             "generator_late_ms": rounded(told["generator_late_ms"]),
             "retry_after_missing": told.get("retry_after_missing", 0),
+            "cut": told.get("cut", 0),
             "connections": told.get("connections", 1),
             "p99_by_second_ms": [round(second["accepted_p99_ms"]) for second in over["by_second"]],
             **usage.memory(),
