@@ -19,15 +19,15 @@ UNDER_WAY_MAX = 50_000
 class Allowance:
     """Requests under way at one host, and how many may be."""
 
-    __slots__ = ("_answered", "_lowered_s", "_lowest", "_refused", "_since_s", "limit", "under_way")
+    __slots__ = ("_answered", "_is_wanted", "_lowered_s", "_refused", "_since_s", "limit", "under_way")
 
     def __init__(self, now_s: float) -> None:
         self.limit = UNDER_WAY_MAX
         self.under_way = 0
         self._answered = 0
         self._refused = 0
-        self._lowest = 0
-        """The fewest that were under way since the last look."""
+        self._is_wanted = False
+        """Whether more was asked for since the last look than may be under way."""
         self._since_s = now_s
         self._lowered_s = now_s - _REACTION_S
 
@@ -37,7 +37,6 @@ class Allowance:
             self._refused += 1
         else:
             self._answered += 1
-        self._lowest = min(self._lowest, self.under_way)
         if now_s - self._since_s >= _WINDOW_S:
             self._look(now_s)
 
@@ -47,10 +46,12 @@ class Allowance:
             return False
         if now_s - self._since_s >= _WINDOW_S:  # It was quiet: nobody has looked.
             self._look(now_s)
-        return self.under_way + besides >= self.limit
+        is_used_up = self.under_way + besides >= self.limit
+        self._is_wanted |= is_used_up
+        return is_used_up
 
     def _look(self, now_s: float) -> None:
-        """Let fewer be under way when some were refused; else more, and soon any number if it is quiet."""
+        """Let fewer be under way when some were refused; else more, and many more when nobody wants it."""
         if self._refused:
             if now_s - self._lowered_s >= _REACTION_S:
                 share = self._answered / (self._answered + self._refused)
@@ -58,9 +59,8 @@ class Allowance:
                 self._lowered_s = now_s
         elif self.limit < UNDER_WAY_MAX:
             windows = min(int((now_s - self._since_s) / _WINDOW_S), 8)
-            is_quiet = self._lowest < self.limit >> 1
-            raised = self.limit << windows if is_quiet else self.limit + (self.limit >> 5)
+            raised = self.limit + (self.limit >> 5) if self._is_wanted else self.limit << windows
             self.limit = min(raised, UNDER_WAY_MAX)
         self._since_s = now_s
         self._answered = self._refused = 0
-        self._lowest = self.under_way
+        self._is_wanted = False

@@ -45,11 +45,14 @@ def test_a_host_that_refuses_no_more_is_sent_more_bit_by_bit_and_any_number_when
     _refuses(allowance, 0.1, answered=0, refused=1)
     assert allowance.limit == 256
     allowance.under_way = 256
-    allowance.ended(0.2, is_overloaded=False)
-    _refuses(allowance, 0.3, answered=1, refused=0)
+    for tenth in (2, 3, 4):
+        allowance.under_way = 256 + tenth * 8
+        assert allowance.is_used_up(tenth / 10 - 0.05)
+        allowance.under_way = 10  # A commit took nearly all along: they come again.
+        allowance.ended(tenth / 10, is_overloaded=False)
     assert 256 < allowance.limit < 320
     allowance.under_way = 0
-    allowance.ended(0.4, is_overloaded=False)
+    allowance.ended(0.5, is_overloaded=False)
     allowance.under_way = 1_000  # A burst after a second in which nobody asked.
     assert not allowance.is_used_up(1.4)
     for step in range(20):
