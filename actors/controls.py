@@ -16,16 +16,19 @@ from actors.lanes import Lanes
 from actors.outcomes import Unavailable
 from actors.pending import Pending, late
 from actors.requests import Status
+from persistence.placement import Directory
 
 _NO_PARTITION = -1
+_TIMEOUT_S = 30.0
 
 
 class Controls:
     """Requests to hosts that wait for their answers. `ids` are those of all that travels on the lanes."""
 
-    def __init__(self, lanes: Lanes, ids: Iterator[int]) -> None:
+    def __init__(self, lanes: Lanes, ids: Iterator[int], directory: Directory) -> None:
         self._lanes = lanes
         self._ids = ids
+        self._directory = directory
         self._waiting: dict[int, Pending] = {}
 
     def __len__(self) -> int:
@@ -50,6 +53,20 @@ class Controls:
             raise Unavailable(message) from fault
         finally:
             self._waiting.pop(pending.id, None)
+
+    async def flush(self) -> None:
+        """Have every host write its snapshots. Raises Unavailable."""
+        asked = (self.ask(address, "flush", None, _TIMEOUT_S) for address in await self._addresses())
+        await asyncio.gather(*asked)
+
+    async def describe(self) -> list[dict[str, Any]]:
+        """Return what each host that answers within 1 s says of itself. Raises Unavailable."""
+        asked = (self.ask(address, "describe", None, 1.0) for address in await self._addresses())
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        return [answer for answer in answers if isinstance(answer, dict)]
+
+    async def _addresses(self) -> list[str]:
+        return sorted({placement.address for placement in await self._directory.placements()})
 
     def receive(self, request_id: int, status: int, answer: msgspec.Raw) -> None:
         """Take an answer; one that nobody waits for is dropped. Raises one of `actors.frames.UNREADABLE`."""

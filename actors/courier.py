@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from actors.backlog import BinKey, ChangedBins, Track
+from actors.backlog import ChangedBins, Track
 from actors.marks import Marks
-from actors.messages import ledger_messages, stock_messages
+from actors.messages import ledger_messages
 from actors.overtaken import Overtaken
 from actors.rebuilding import missing_after
+from actors.stock_broadcast import StockBroadcast
 from persistence.ports import Cursors, Message, RowsChanged, Streams, Unavailable
 
 if TYPE_CHECKING:
@@ -37,14 +38,12 @@ _ENTRIES_PER_ROUND = 4_000
 _ENTRIES_PER_TURN = 100
 _MESSAGES_PER_TURN = 64
 """What is done before others get a turn of the loop: about a millisecond's worth."""
-_BINS_PER_ROUND = 64
 _BUFFER_ENTRIES_MAX = 100_000
 """Committed entries kept for the courier; beyond it they are read from the ledger again."""
 _SHARE_BUSY = 0.12
 """The share of the host's time that the courier takes while commands wait."""
 _S_PER_ENTRY = 6e-6
 _S_PER_MESSAGE = 30e-6
-_S_PER_BIN = 50e-6
 """What sending costs the host, measured on two cores."""
 _PAUSE_S_MIN = 0.003
 _GATHER_S = 0.008
@@ -55,13 +54,7 @@ _LOOK_EVERY_S = 5.0
 """How often a courier that has nothing to send looks whether the streams were away."""
 _UNSYNCED_MS = 30_000
 """A server that syncs its streams every 10 s (`sync_interval`) holds for certain what is older."""
-_LATE_S = 0.1
-"""When publishing what was read has taken so long, another host may have the partitions without our knowing:
-a standby takes over in tenths of a second."""
 _RETRY_S_MAX = 1.0
-_ON_THEIR_WAY_S = 2.0
-"""How long after a connection, or the host before, is gone a message of theirs may still arrive: it would
-overwrite what is newer."""
 
 
 class Courier:
@@ -73,12 +66,10 @@ class Courier:
         self._marks = Marks(streams, cursors)
         self._tracks: dict[int, Track] = {}
         self._pending: dict[int, None] = {}
-        self._bins = ChangedBins()
-        self._bins_on_their_way = 0
-        self._bins_to_repeat = 0
         self.overtaken = Overtaken(host, streams, peers)
         self._buffered = 0
         self._wake = asyncio.Event()
+        self._bins = StockBroadcast(host, self._publish, self.overtaken, self._is_ours, self._wake.set)
         host.on_owned.append(self._owned)
         host.on_committed.append(self._committed)
 
@@ -90,8 +81,7 @@ class Courier:
             for number, track in self._tracks.items()
             if self._is_ours(number)
         )
-        bins = len(self._bins) + self._bins_on_their_way + self._bins_to_repeat
-        return entries + bins + len(self.overtaken)
+        return entries + len(self._bins) + len(self.overtaken)
 
     def _is_ours(self, number: int) -> bool:
         track = self._tracks.get(number)
@@ -103,7 +93,7 @@ class Courier:
         if old is not None:
             self._buffered -= len(old.buffer)
         self._tracks[number] = Track(owned)
-        self._bins.forget(number)
+        self._bins.changed.forget(number)
         self._marks.forget(number)
         self._pending[number] = None
         self._wake.set()
@@ -136,7 +126,7 @@ class Courier:
         now_s = saved_s = asyncio.get_running_loop().time()
         debt_s = 0.0
         while True:
-            is_idle = not self._pending and not self._bins
+            is_idle = not self._pending and not self._bins.changed
             if is_idle:
                 await self._save_cursors()
                 is_idle = not await self._woken()
@@ -144,7 +134,7 @@ class Courier:
             try:
                 if is_idle:  # Streams that were away may have forgotten what nobody would send again.
                     await self._streams.ledger_tails([])
-                spent_s = await self._send_entries() + await self._send_bins()
+                spent_s = await self._send_entries() + await self._bins.send()
                 retry_s = 0.05
             except Unavailable as fault:
                 _log.info("courier_waits", fault=str(fault))
@@ -208,7 +198,7 @@ class Courier:
             if entries[0].seq <= track.taken_seq:  # The owner before may have these on their way.
                 theirs = ChangedBins()
                 theirs.note(entry for entry in entries if entry.seq <= track.taken_seq)
-                self._repeat_later(theirs.take(len(theirs)))
+                self._bins.repeat_later(theirs.take(len(theirs)))
             room -= len(entries)
             messages += ledger_messages(number, entries)
             sent.append((track, entries))
@@ -223,7 +213,7 @@ class Courier:
         for track, entries in sent:
             if self._tracks.get(track.number) is track:  # Else it has been taken over meanwhile.
                 track.cursor = entries[-1].seq
-                self._bins.note(entries)
+                self._bins.changed.note(entries)
         return (_ENTRIES_PER_ROUND - room) * _S_PER_ENTRY + len(messages) * _S_PER_MESSAGE
 
     def _is_refused(self, track: Track, seq: int, entries: list[Entry]) -> bool:
@@ -261,7 +251,7 @@ class Courier:
             entries = await self._host.ledger.read(number, after_seq, _ENTRIES_PER_MESSAGE)
             if self._is_refused(track, after_seq, entries):
                 return
-            self._bins.note(entry for entry in entries if entry.seq <= track.cursor)
+            self._bins.changed.note(entry for entry in entries if entry.seq <= track.cursor)
             after_seq = entries[-1].seq
         track.looks_back = False
 
@@ -281,50 +271,12 @@ class Courier:
         self._buffered += len(track.buffer)
         return entries
 
-    # Bins
-
-    async def _send_bins(self) -> float:
-        """Send the state of the bins that have waited longest; return what it cost, in seconds.
-
-        Raises Unavailable.
-        """
-        taken = self._bins.take(_BINS_PER_ROUND if self._host.in_flight else _ENTRIES_PER_ROUND)
-        if not taken:
-            return 0.0
-        self._bins_on_their_way = len(taken)
-        epochs = self._host.ownership.epochs_of({key[0] for key in taken})
-        loop = asyncio.get_running_loop()
-        began_s = loop.time()
-        try:
-            await self._publish(await stock_messages(self._host, list(taken)))
-        except BaseException as fault:
-            self._bins.put_back(taken)
-            if isinstance(fault, Unavailable):
-                self._repeat_later(taken)
-            raise
-        finally:
-            self._bins_on_their_way = 0
-            is_late = loop.time() - began_s > _LATE_S
-            now = {} if is_late else self._host.ownership.epochs_of(epochs)
-            self.overtaken.doubt((key for key in taken if now.get(key[0]) != epochs.get(key[0])), epochs)
-        return len(taken) * _S_PER_BIN
-
-    def _repeat_later(self, bins: dict[BinKey, int]) -> None:
-        """Send bins once more when no older message of theirs can arrive any more."""
-        self._bins_to_repeat += len(bins)
-        asyncio.get_running_loop().call_later(_ON_THEIR_WAY_S, self._repeat, bins)
-
-    def _repeat(self, bins: dict[BinKey, int]) -> None:
-        self._bins_to_repeat -= len(bins)
-        self._bins.put_back({key: seq for key, seq in bins.items() if self._is_ours(key[0])})
-        self._wake.set()
-
     # Cursors
 
     async def _save_cursors(self) -> None:
         """Remember up to where entries and bins are both broadcast."""
         done = {number: track.cursor for number, track in self._tracks.items() if self._is_ours(number)}
-        for number, first_seq in self._bins.first_seqs():
+        for number, first_seq in self._bins.changed.first_seqs():
             if number in done:
                 done[number] = min(done[number], first_seq - 1)
         await self._marks.save(done)

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import structlog
 
+from actors.allowance import UNDER_WAY_MAX
 from actors.controls import Controls
 from actors.lane_client import Lane
 from actors.lanes import Lanes
@@ -20,11 +21,10 @@ from actors.outcomes import LedgerRefused, Outcome, Overloaded, Unavailable
 from actors.pending import OVERLOADED_RETRY_MS, Pending, late, outcome_of
 from actors.queries import QUERY_NAMES, Query
 from actors.requests import Status
+from actors.room import Room
 from engine.commands import OPERATION_NAMES, Command
 from persistence.placement import Directory, Placement
 
-PENDING_MAX = 50_000
-"""Most requests that wait for their outcome: the full queues of five hosts."""
 _log = structlog.get_logger()
 
 _RETRY_S = 0.03
@@ -49,20 +49,21 @@ class LaneGateway:
         partitions: int,
         *,
         timeout_s: float = 10.0,
-        pending_max: int = PENDING_MAX,
+        pending_max: int = UNDER_WAY_MAX,
+        heeds_hosts: bool = False,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.partitions = partitions
         self._directory = directory
         self._timeout_s = timeout_s
-        self._pending_max = pending_max
         self._sleep = sleep
         self._loop = asyncio.get_running_loop()
         self._routes: dict[int, Lane] = {}
         self._lanes = Lanes(token, self._receive, self._lost, secrets.token_hex(8))
         self._ids = itertools.count(1)
-        self._controls = Controls(self._lanes, self._ids)
+        self._controls = Controls(self._lanes, self._ids, directory)
         self._pending: dict[int, Pending] = {}
+        self.room = Room(self._lanes, self._routes, self._pending, most=pending_max, heeds_hosts=heeds_hosts)
         self._waiting: dict[int, list[Pending]] = {}
         self._placed: dict[int, tuple[str, int]] = {}
         """(host, epoch) by which each partition's route was found."""
@@ -92,21 +93,21 @@ class LaneGateway:
         if self._is_closed:
             pending.future.set_exception(Unavailable("the gateway is closed; nothing happened"))
             return pending.future
-        if len(self._pending) >= self._pending_max:
+        if not self.room.has_room(partition):
             pending.future.set_exception(Overloaded(OVERLOADED_RETRY_MS))
             return pending.future
         pending.deadline_s = self._loop.time() + self._timeout_s
         self._pending[pending.id] = pending
         lane = self._routes.get(partition)
         if lane is not None and lane.is_open and partition not in self._waiting:
-            pending.lane = lane
+            pending.goes(lane)
             lane.send(pending.id, partition, name, key, fields)
         else:
             self._park(pending)
         return pending.future
 
     def _park(self, pending: Pending) -> None:
-        pending.lane = None
+        pending.goes(None)
         self._waiting.setdefault(pending.partition, []).append(pending)
         if self._resolver is None or self._resolver.done():
             self._resolver = self._loop.create_task(self._resolve())
@@ -127,7 +128,8 @@ class LaneGateway:
             self._park(pending)
             return
         outcome = outcome_of(pending, status, answer)  # While it still waits: it may raise.
-        pending.lane = None
+        pending.goes(None)
+        lane.allowance.ended(self._loop.time(), is_overloaded=status == Status.OVERLOADED)
         del self._pending[request_id]
         if pending.future.done():
             return
@@ -204,7 +206,7 @@ class LaneGateway:
         self._routes[partition] = lane
         for pending in sorted(self._waiting.pop(partition, ()), key=lambda pending: pending.id):
             if not pending.future.done():
-                pending.lane = lane
+                pending.goes(lane)
                 lane.send(pending.id, partition, pending.name, pending.key, pending.fields)
 
     async def _reap(self) -> None:
@@ -241,6 +243,7 @@ class LaneGateway:
                 del self._waiting[pending.partition]
         if not pending.future.done():
             pending.future.set_exception(late(pending))
+        pending.goes(None)
 
     async def _reroute(self) -> None:
         """Send again what waits at a host that is not the owner any more, such as one that was replaced."""
@@ -266,19 +269,13 @@ class LaneGateway:
         """Ask a host about itself; `timeout_s` is for the way there too. Raises Unavailable."""
         return await self._controls.ask(address, name, fields, timeout_s)
 
-    async def _addresses(self) -> list[str]:
-        return sorted({placement.address for placement in await self._directory.placements()})
-
     async def flush(self) -> None:
         """Have every host write its snapshots. Raises Unavailable."""
-        await asyncio.gather(*(self.control(address, "flush", None) for address in await self._addresses()))
+        await self._controls.flush()
 
     async def hosts(self) -> list[dict[str, Any]]:
-        """Return what each host that answers within 1 s says of itself."""
-        addresses = await self._addresses()
-        asked = (self.control(address, "describe", None, timeout_s=1.0) for address in addresses)
-        answers = await asyncio.gather(*asked, return_exceptions=True)
-        return [answer for answer in answers if isinstance(answer, dict)]
+        """Return what each host that answers within 1 s says of itself. Raises Unavailable."""
+        return await self._controls.describe()
 
     async def close(self) -> None:
         """Close all lanes; what is in flight fails."""

@@ -7,6 +7,7 @@ from typing import Any, cast
 import msgspec
 import structlog
 
+from actors.allowance import Allowance
 from actors.frames import (
     LANE_VERSION,
     UNREADABLE,
@@ -50,6 +51,7 @@ class Lane(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._outgoing: list[tuple[int, int, str, str | None, Any]] = []
         self._loop = asyncio.get_running_loop()
+        self.allowance = Allowance(self._loop.time())
         self._welcome: asyncio.Future[str] = self._loop.create_future()
 
     @classmethod

@@ -39,6 +39,15 @@ class Lanes:
             return None
         return self.get(address) or await asyncio.shield(self.opening(address))
 
+    @property
+    def under_way(self) -> int:
+        """How many requests wait at hosts."""
+        return sum(lane.allowance.under_way for lane in self._open.values())
+
+    def is_one_used_up(self, now_s: float, besides: int) -> bool:
+        """Whether there is a host to which no more may be sent now, if `besides` are sent there."""
+        return any(lane.allowance.is_used_up(now_s, besides) for lane in self._open.values())
+
     async def close(self) -> None:
         """Close all lanes, and open none any more."""
         self._is_closed = True

@@ -33,6 +33,14 @@ class Pending:
         self.was_lost = False
         """Whether it was sent before to where it is not waited for any more: it may have happened."""
 
+    def goes(self, lane: Lane | None) -> None:
+        """Wait at a host from now on, or at none."""
+        if self.lane is not None:
+            self.lane.allowance.under_way -= 1
+        if lane is not None:
+            lane.allowance.under_way += 1
+        self.lane = lane
+
     @property
     def is_unknown(self) -> bool:
         """Whether it may have happened although no answer came."""

@@ -37,6 +37,19 @@ class Gateway(Protocol):
         """
 
 
+class Room(Protocol):
+    """What a gateway still takes, asked before a request is taken apart."""
+
+    def is_short(self, besides: int = 0) -> bool:
+        """Whether there may be partitions for which there is no room."""
+
+    def has_room(self, partition: int, besides: int = 0) -> bool:
+        """Whether a request for a partition may be sent; else `submit` and `query` say Overloaded.
+
+        `besides` are requests that are as good as sent, wherever they go.
+        """
+
+
 class Reservations(Protocol):
     """Reservations as the public sees them: whatever partitions their lines lie in."""
 
@@ -74,4 +87,4 @@ class Reservations(Protocol):
         """Extend a soft reservation; the answer is the reservation."""
 
 
-__all__ = ["Answered", "Gateway", "Outcome", "Refused", "Reservations"]
+__all__ = ["Answered", "Gateway", "Outcome", "Refused", "Reservations", "Room"]

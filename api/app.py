@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from actors.ports import Gateway, Reservations
+from actors.ports import Gateway, Reservations, Room
 from api import bodies as b
 from api.changing import BatchEndpoint, ChangeEndpoint, ReservationEndpoint
 from api.exchange import Answer, Edge, Endpoint, Exchange, Receive, Scope, Send, raw_path
@@ -49,10 +49,12 @@ def create_app(
     options: ApiOptions,
     *,
     probe: Ledger | None = None,
+    room: Room | None = None,
 ) -> "Front":
     """Return the application. It keeps nothing that its parts do not keep.
 
-    `probe` is the ledger that /readyz asks, when that shall not wait behind reads.
+    `probe` is the ledger that /readyz asks, when that shall not wait behind reads. `room` says what the
+    gateway still takes, so that what it would refuse is refused before it is taken apart.
     """
     edge = Edge(Guard(options.tokens), Meters(), options.body_bytes_max, options.body_s_max)
     operations = Operations(gateway, reservations)
@@ -78,7 +80,9 @@ def create_app(
             endpoints[route.name] = ChangeEndpoint(edge, route.name, route.body, perform)
     for name in ("reservation", "stock", "bin", "explain", "history", "bins"):
         endpoints[name] = ReadEndpoint(edge, name, getattr(reads, name))
-    return Front(edge, endpoints, _rest(edge, endpoints, openapi))
+    front = Front(edge, endpoints, _rest(edge, endpoints, openapi))
+    front.room, front.partitions = room, gateway.partitions
+    return front
 
 
 def _on_stock(operations: Operations, name: str) -> Any:  # noqa: ANN401 - what ChangeEndpoint performs
@@ -87,6 +91,9 @@ def _on_stock(operations: Operations, name: str) -> Any:  # noqa: ANN401 - what 
 
 class Front:
     """The ASGI application."""
+
+    room: Room | None = None
+    partitions = 0
 
     def __init__(self, edge: Edge, endpoints: dict[str, Endpoint], rest: FastAPI) -> None:
         self.edge = edge

@@ -10,6 +10,8 @@ import re
 from typing import Any, NamedTuple
 
 from actors.outcomes import Overloaded
+from actors.ports import Room
+from api.destination import partitions_named
 from api.exchange import Edge
 from api.media import JSON, MSGPACK
 from api.problems import problem_of_fault
@@ -29,18 +31,38 @@ _LINE = re.compile(rb"(?:POST|GET) (/v1/(?!status)[!-~]*) HTTP/1\.1\r\n")
 _LENGTH = re.compile(rb"\r\ncontent-length *: *([^\r]*)", re.IGNORECASE)
 _LENGTH_DIGITS_MAX = 9
 _ID = re.compile(rb"\r\n(x-request-id|idempotency-key): *([!-~]{1,128}) *(?=\r\n)", re.IGNORECASE)
-_UNUSUAL = re.compile(rb"\r\n(?:transfer-encoding|connection|expect|upgrade) *:", re.IGNORECASE)
-"""Headers with which a request is left to the server; `Connection: keep-alive` too."""
+_UNUSUAL = re.compile(
+    rb"\r\n(?:transfer-encoding|expect|upgrade|connection(?! *: *keep-alive *\r\n)) *:", re.IGNORECASE
+)
+"""Headers with which a request is left to the server. Many clients send `Connection: keep-alive`."""
 
 
 class Crowd:
     """Decides how many requests are taken in one turn of the event loop."""
 
-    def __init__(self, edge: Edge) -> None:
+    def __init__(self, edge: Edge, room: Room | None = None, partitions: int = 0) -> None:
         self._edge = edge
+        self._room = room
+        self._partitions = partitions
         self.taken_max = _TAKEN_MAX
         self._taken = 0
         self._known: dict[tuple[bytes, bool], bytes] = {}
+
+    def refusal_of(self, data: bytes) -> bytes | None:
+        """Return the whole response to a request that `data` is and that does not fit; None when it fits."""
+        if self._room is not None and self._room.is_short(self._taken):
+            request = whole_request(data)
+            if request is not None and not self._is_taken_there(request, self._room):
+                return self.refusal(request)
+        if self.has_room():
+            return None
+        request = whole_request(data)
+        return None if request is None else self.refusal(request)
+
+    def _is_taken_there(self, request: "Whole", room: Room) -> bool:
+        """Whether all hosts that a request names take more, as far as it can be told."""
+        named = partitions_named(request.path, request.body, self._partitions, is_msgpack=request.is_msgpack)
+        return all(room.has_room(partition, self._taken) for partition in named)
 
     def has_room(self) -> bool:
         """Take a request, if there is room in this turn."""
@@ -89,6 +111,7 @@ class Whole(NamedTuple):
     ids: dict[bytes, bytes]
     """`x-request-id` and `idempotency-key`, where they were sent."""
     is_msgpack: bool
+    body: bytes = b""
 
 
 def whole_request(data: bytes) -> Whole | None:
@@ -107,7 +130,7 @@ def whole_request(data: bytes) -> Whole | None:
         return None
     ids = {name.lower(): value for name, value in _ID.findall(head)}
     path: bytes = line[1].partition(b"?")[0]
-    return Whole(path, ids, b"msgpack" in head)
+    return Whole(path, ids, b"msgpack" in head, data[end + len(_HEAD_END) :])
 
 
 def _refusal(path: bytes, is_msgpack: bool) -> bytes:  # noqa: FBT001 - one of two
@@ -137,11 +160,10 @@ class CrowdedProtocol(BoundedProtocol):
         """Take bytes; refuse the request that they are, if there is no room for it."""
         cycle: Any = self.cycle  # None until the first request, whatever uvicorn declares.
         is_at_rest = self._is_between and (cycle is None or cycle.response_complete)
-        if is_at_rest and not self.crowd.has_room():
-            request = whole_request(data)
-            if request is not None:
-                self._refuse(self.crowd.refusal(request))
-                return
+        refusal = self.crowd.refusal_of(data) if is_at_rest else None
+        if refusal is not None:
+            self._refuse(refusal)
+            return
         super().data_received(data)
 
     def _refuse(self, response: bytes) -> None:

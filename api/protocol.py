@@ -1,12 +1,15 @@
 """HTTP on a connection within bounds: uvicorn's protocol, with limits on what comes before a request.
 
 The head of a request, its line and headers, is bounded in bytes and in time, and so is what a connection may
-send between two requests. Bodies are bounded where they are read (`api.exchange`).
+send between two requests. Requests that are sent without waiting for answers wait in the socket, but for one
+piece of data. Bodies are bounded where they are read (`api.exchange`).
 """
 
 import asyncio
+from collections.abc import Sized
 from typing import Any
 
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import (
     STATUS_LINE,
     HttpToolsProtocol,
@@ -25,6 +28,19 @@ class HeadTooLarge(Exception):
     """A request's head is beyond the limit; the connection is closed after it was told so."""
 
 
+class BoundedFlow(FlowControl):
+    """Reads no more while requests that came behind others wait for their turn: else any number would."""
+
+    def __init__(self, transport: asyncio.Transport, waiting: Sized) -> None:
+        super().__init__(transport)
+        self._waiting = waiting
+
+    def resume_reading(self) -> None:
+        """Go on reading, unless requests wait. Those are whole; the one that is read needs no more then."""
+        if not self._waiting:
+            super().resume_reading()
+
+
 class BoundedProtocol(HttpToolsProtocol):
     """One connection."""
 
@@ -32,12 +48,15 @@ class BoundedProtocol(HttpToolsProtocol):
         super().__init__(*args, **named)
         self._head_bytes = 0
         self._is_in_head = False
+        self._is_behind_another = False
+        """Whether a request became whole in the piece of data that is taken: that is more than a head."""
         self._fault: Problem | None = None
         self._late: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for a request, for a while."""
         super().connection_made(transport)
+        self.flow = BoundedFlow(transport, self.pipeline)
         self._late = self.loop.call_later(HEAD_S_MAX, self._cut)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -47,6 +66,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Take bytes; a head that is not complete has a deadline, which most never need."""
+        self._is_behind_another = False
         super().data_received(data)
         if self.transport.is_closing():
             return
@@ -57,8 +77,12 @@ class BoundedProtocol(HttpToolsProtocol):
             self._late = self.loop.call_later(HEAD_S_MAX, self._cut)
 
     def _head_bytes_with(self, data: bytes) -> int:
-        """Return how many bytes the head has up to now, headers that are not complete included."""
-        self._head_bytes += len(data)
+        """Return how many bytes the head has up to now, headers that are not complete included.
+
+        One that begins behind another request is counted from the next piece on.
+        """
+        if not self._is_behind_another:
+            self._head_bytes += len(data)
         return self._head_bytes
 
     @property
@@ -102,6 +126,11 @@ class BoundedProtocol(HttpToolsProtocol):
             self._fault = _too_large()
             raise HeadTooLarge
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """A request is whole."""
+        self._is_behind_another = True
+        super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no request, or one too large, with a problem, and close the connection.

@@ -38,9 +38,10 @@ class Server(uvicorn.Server):
     def __init__(
         self, front: Front, options: ServerOptions, on_ready: Callable[[], None] = lambda: None
     ) -> None:
+        crowd = Crowd(front.edge, front.room, front.partitions)
         super().__init__(
             uvicorn.Config(
-                front, loop="uvloop", http=crowded(Crowd(front.edge)), ws="none", lifespan="off",
+                front, loop="uvloop", http=crowded(crowd), ws="none", lifespan="off",
                 interface="asgi3", access_log=False, log_config=None, proxy_headers=False,
                 server_header=False,
                 backlog=_BACKLOG, timeout_keep_alive=_KEEP_ALIVE_S, timeout_graceful_shutdown=1,
@@ -85,4 +86,8 @@ class Server(uvicorn.Server):
 def listening_socket(host: str, port: int) -> socket.socket:
     """Return a socket that listens there. Raises OSError."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    listening = socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    # Connections inherit it. uvloop sets it anyway; asyncio does not for a socket made like this one, and the
+    # second write of an answer then waits 40 ms for its caller to confirm the first.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listening

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections import deque
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -60,7 +61,12 @@ class OpenHttp:
         await callers.open_all()
         await run.run(self._sender(callers, workload, salt), drain_s=_DRAIN_S)
         callers.close()
-        return {**run.plain(), "connections": CONNECTIONS_MAX, "retry_after_missing": callers.unadvised}
+        return {
+            **run.plain(),
+            "connections": CONNECTIONS_MAX,
+            "retry_after_missing": callers.unadvised,
+            "cut": callers.cut,
+        }
 
     def _sender(self, callers: "_Callers", workload: Workload, salt: int) -> Callable[[int], None]:
         requests = [
@@ -96,7 +102,10 @@ class _Callers:
         """Refusals without `Retry-After`."""
         self._address = host, port
         self._connections_max = connections_max
-        self._resting: list[_Connection] = []
+        self.cut = 0
+        """Requests whose connection was lost before their answer."""
+        self._resting: deque[_Connection] = deque()
+        """The one that has rested longest is next: none rests so long that the server closes it."""
         self._all: set[_Connection] = set()
 
     async def open_all(self) -> None:
@@ -112,7 +121,7 @@ class _Callers:
     def send(self, number: int, request: bytes) -> None:
         """Send a request by a connection at rest; without one it is not sent: its caller's pool is empty."""
         if self._resting:
-            self._resting.pop().send(number, request)
+            self._resting.popleft().send(number, request)
         else:
             self.run.ended(number, UNSENT)
 
@@ -150,6 +159,7 @@ class _Connection(asyncio.Protocol):
         number, self._number = self._number, None
         self._callers.lost(self)
         if number is not None:
+            self._callers.cut += 1
             self._callers.run.ended(number, UNKNOWN)
 
     def send(self, number: int, request: bytes) -> None:

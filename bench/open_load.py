@@ -21,7 +21,8 @@ LINES = 6
 offer several times what the product carries."""
 TTL_S = 2
 """Reservations expire, so that as many come as go: memory that grows all the same is a leak."""
-_WARM_S = 1.0
+_WARM_S = TTL_S + 1.0
+"""Until as many reservations expire as come: before, each is done at half of what it costs."""
 
 _TICK_S = 0.002
 _SECOND_S = 1.0
@@ -78,7 +79,7 @@ class ClosedRun:
         self._send(number)
 
     async def run(self, send: Callable[[int], None], *, in_flight: int, seconds: float) -> dict[str, Any]:
-        """Return the rate, after a second that does not count."""
+        """Return the rate after a time that does not count, and how many were accepted altogether."""
         self._send = send
         for _ in range(in_flight):
             self._begin()
@@ -88,7 +89,7 @@ class ClosedRun:
         rate = (self._accepted - before) / (perf_counter() - began_s)
         self._is_over = True
         await self._ended.wait()
-        return {"ops_s": rate}
+        return {"ops_s": rate, "accepted": self._accepted}
 
 
 class OpenRun:

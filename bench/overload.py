@@ -7,7 +7,6 @@ was acknowledged, and nothing that was refused.
 """
 
 import asyncio
-import contextlib
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -16,21 +15,21 @@ from dataclasses import dataclass
 from typing import Any
 
 import asyncpg
-import psutil
 
 from bench.audit import confirm
 from bench.load_process import LoadProcess
 from bench.open_load import open_key
 from bench.product import Product
 from bench.samples import rounded
+from bench.usage import Usage, of_product
 from bench.workloads import Workload
 
 _IN_FLIGHT = {"lanes": 256, "http": 128}
 """How many requests are under way by each door while its capacity is measured."""
 _FILL_IN_FLIGHT = 256
-_SAMPLE_S = 0.25
 _QUIET_S_MAX = 60.0
-MIB = 1024 * 1024
+_SETTLE_S = 2.0
+"""Of an overload, until what it costs is counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,28 +97,39 @@ class Overload:
         """Measure the capacity, then overload by a factor, then audit."""
         plan, load = self._plan, self._loads[door]
         await self._quiet()
+        usage = Usage(self._product, load)
+        used = usage.cpu_s()
         capacity = await load.ask(
             "capacity", self._workload, self._next_salt(), in_flight=_IN_FLIGHT[door], seconds=plan.capacity_s
         )
         rate = capacity["ops_s"]
+        capacity_cpu_s = of_product(usage.cpu_s()) - of_product(used)
         await self._quiet()
         half = rate / 2
         phases = [(half, plan.before_s), (rate * factor, plan.overload_s), (half, plan.after_s)]
         self._say(f"{door}: {rate:.0f}/s is the capacity; offering {rate * factor:.0f}/s")
         salt = self._next_salt()
-        memory = _Memory(self._product)
-        sampling = asyncio.create_task(memory.run())
+        sampling = asyncio.create_task(usage.run())
         told = await load.ask("open", self._workload, salt, phases=phases)
         sampling.cancel()
         await asyncio.gather(sampling, return_exceptions=True)
         await self._audit(salt, told["outcomes"])
         before, over, after = told["phases"]
+        cores = usage.cores(
+            plan.before_s + min(_SETTLE_S, plan.overload_s / 2), plan.before_s + plan.overload_s
+        )
         return {
             "door": door,
             "factor": factor,
             "capacity_s": rounded(rate),
             "offered_s": rounded(over["offered"] / plan.overload_s),
             "accepted_s": rounded(over["accepted_s"]),
+            "goodput": rounded(over["accepted_s"] / rate),
+            "capacity_cpu_ms": rounded(capacity_cpu_s / capacity["accepted"] * 1000),
+            "accepted_cpu_ms": rounded(of_product(cores) / over["accepted_s"] * 1000),
+            **{
+                f"{role}_cores": rounded(cores.get(role, 0.0)) for role in ("api", "host", "postgres", "load")
+            },
             "refused": over["refused"],
             "unsent": over["unsent"],
             "unknown": over["unknown"],
@@ -133,9 +143,10 @@ class Overload:
             "after_p99_ms": rounded(after["by_second"][-1]["accepted_p99_ms"]),
             "generator_late_ms": rounded(told["generator_late_ms"]),
             "retry_after_missing": told.get("retry_after_missing", 0),
+            "cut": told.get("cut", 0),
             "connections": told.get("connections", 1),
             "p99_by_second_ms": [round(second["accepted_p99_ms"]) for second in over["by_second"]],
-            **memory.plain(),
+            **usage.memory(),
             "audited": True,
         }
 
@@ -170,41 +181,6 @@ class Overload:
             if (key in there and outcome in "rn") or (key not in there and outcome == "a"):
                 problems.append(f"{key} was told {outcome!r}, but is {'' if key in there else 'not '}there")
         confirm("overload", problems)
-
-
-class _Memory:
-    """What hosts and the API have resident while it runs, by role."""
-
-    def __init__(self, product: Product) -> None:
-        self._product = product
-        self._seen: dict[str, list[float]] = {}
-
-    async def run(self) -> None:
-        """Sample until cancelled."""
-        while True:
-            now: dict[str, float] = {}
-            for entry in self._product.processes():
-                role = str(entry.get("role"))
-                if role in {"host", "api"}:
-                    with contextlib.suppress(psutil.Error):
-                        rss = psutil.Process(entry["pid"]).memory_info().rss / MIB
-                        now[role] = max(now.get(role, 0.0), rss)
-            for role, rss in now.items():
-                self._seen.setdefault(role, []).append(rss)
-            await asyncio.sleep(_SAMPLE_S)
-
-    def plain(self) -> dict[str, float]:
-        """Return each role's first, largest and last figure in MiB, and its growth in the second half."""
-        found: dict[str, float] = {}
-        for role, seen in self._seen.items():
-            half = seen[len(seen) // 2 :]
-            found |= {
-                f"{role}_grown_mib": rounded(half[-1] - half[0]),
-                f"{role}_first_mib": rounded(seen[0]),
-                f"{role}_most_mib": rounded(max(seen)),
-                f"{role}_last_mib": rounded(seen[-1]),
-            }
-        return found
 
 
 P99_MS_MAX = 1_500

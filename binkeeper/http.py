@@ -60,7 +60,7 @@ async def _serve(settings: Settings) -> None:
     try:
         directory = PostgresDirectory(routing)
         partitions = await _partitions(directory)
-        gateway = LaneGateway(directory, settings.lane_token.get_secret_value(), partitions)
+        gateway = LaneGateway(directory, settings.lane_token.get_secret_value(), partitions, heeds_hosts=True)
         try:
             await _hosts(gateway)
             front = create_app(
@@ -72,6 +72,7 @@ async def _serve(settings: Settings) -> None:
                     tokens=(settings.admin_token.get_secret_value(),), body_bytes_max=settings.max_body_bytes
                 ),
                 probe=PostgresLedger(routing),
+                room=gateway.room,
             )
             options = ServerOptions(
                 host=settings.http_host, port=settings.http_port, grace_s=settings.shutdown_grace_s * 0.8

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from actors import courier, host, intake
+from actors import courier, host, intake, stock_broadcast
 from actors.auditor import Auditor
 from actors.frames import encode, fingerprint_of
 from actors.host import Host
@@ -222,7 +222,7 @@ SEEDED: tuple[tuple[Any, ...], ...] = (
         "another body passes for all but receives", "P3",
         (intake, "fingerprint_of", _as_receives_only),
     ),
-    ("lots are not broadcast", "P5", (courier, "stock_messages", _without_lots)),
+    ("lots are not broadcast", "P5", (stock_broadcast, "stock_messages", _without_lots)),
     ("an entry is left out of a message", "P8", (courier, "ledger_messages", _without_the_second)),
     ("the auditor never looks", "P7", (Auditor, "round", _idle)),
     ("what is resolved has no row", "P5 P7", (images, "_capture_reservation", _only_open)),

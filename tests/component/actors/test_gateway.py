@@ -209,7 +209,7 @@ async def test_malformed_fields_are_the_callers_fault() -> None:
 
 async def test_more_than_may_wait_is_turned_away_at_once() -> None:
     directory = FixedDirectory(["127.0.0.1:1"] * PARTITIONS)
-    gateway = LaneGateway(directory, TOKEN, PARTITIONS, timeout_s=0.2, pending_max=2)
+    gateway = LaneGateway(directory, TOKEN, PARTITIONS, timeout_s=0.2, pending_max=4)
     waiting = [gateway.submit(1, RECEIVE, f"k{n}") for n in range(2)]
     turned_away = [gateway.submit(1, RECEIVE, "k3"), gateway.query(1, ReadStock("LON", "TEA"))]
     assert all(asked.done() for asked in turned_away)

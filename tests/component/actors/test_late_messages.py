@@ -42,7 +42,7 @@ class CutStreams:
 
 @pytest.mark.parametrize("dies", [False, True])
 async def test_a_bin_that_arrives_late_does_not_stay(dies: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("actors.courier._ON_THEIR_WAY_S", 0.3)
+    monkeypatch.setattr("actors.stock_broadcast._ON_THEIR_WAY_S", 0.3)
     async with world() as w:
         await until(lambda: w.hosts[0].courier.lag == 0)
         cut = CutStreams(w)
@@ -54,7 +54,7 @@ async def test_a_bin_that_arrives_late_does_not_stay(dies: bool, monkeypatch: py
             await w.host("second")
         await w.receive("TEA", 1)
         await until(lambda: stock_subject("LON", "TEA", "A") in w.streams.stock)
-        await until(lambda: len(w.hosts[0].courier._bins) == 0)
+        await until(lambda: len(w.hosts[0].courier._bins.changed) == 0)
         await cut.arrive()
         old, now = await shown(w, "TEA")
         assert (old["on_hand"], now["on_hand"]) == (5, 6)

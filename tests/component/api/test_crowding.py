@@ -12,9 +12,10 @@ import pytest
 from api import crowding, protocol
 from api.crowding import Whole, whole_request
 from api.server import Server
+from engine.partitioning import partition_of
 from tests.component.actors.world import until
 from tests.component.api.served import BODY, HEADERS, served
-from tests.component.api.world import World
+from tests.component.api.world import PARTITIONS, World
 
 REQUEST = (
     b"POST /v1/reservations?x=1 HTTP/1.1\r\nHost: a\r\nIdempotency-Key: k-1\r\nContent-Length: 2\r\n\r\n{}"
@@ -22,7 +23,12 @@ REQUEST = (
 
 
 def test_a_usual_request_is_understood_as_far_as_a_refusal_needs() -> None:
-    assert whole_request(REQUEST) == Whole(b"/v1/reservations", {b"idempotency-key": b"k-1"}, False)
+    assert whole_request(REQUEST) == Whole(b"/v1/reservations", {b"idempotency-key": b"k-1"}, False, b"{}")
+
+
+@pytest.mark.parametrize("header", [b"Connection: keep-alive", b"connection:Keep-Alive "])
+def test_a_connection_that_is_to_be_kept_is_usual(header: bytes) -> None:
+    assert whole_request(REQUEST.replace(b"Host: a", header)) is not None
 
 
 @pytest.mark.parametrize(
@@ -35,6 +41,8 @@ def test_a_usual_request_is_understood_as_far_as_a_refusal_needs() -> None:
         b"",
         REQUEST.replace(b"Content-Length: 2", b"Transfer-Encoding: chunked"),
         REQUEST.replace(b"Host: a", b"Connection: close"),
+        REQUEST.replace(b"Host: a", b"Connection: keep-alive, close"),
+        REQUEST.replace(b"Host: a", b"Connection: keep-alive\r\nConnection: close"),
         REQUEST.replace(b"Host: a", b"Expect: 100-continue"),
         REQUEST.replace(b"Host: a", b"Content-Length: 2"),
         REQUEST.replace(b"Host: a", b"Content-Length: 99999999999999999999"),
@@ -119,16 +127,16 @@ async def test_a_caller_that_reads_no_refusals_is_cut_off(
             deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             deaf.connect(_address(server))
             deaf.setblocking(False)
+            await until(lambda: bool(server.server_state.connections))
 
             async def send(times: int) -> None:
                 """Send requests one after the other: several in one piece are not refused early."""
                 for _ in range(times):
                     before = refused
                     deaf.send(_request("one", "*/*"))
-                    for _ in range(1000):
-                        await asyncio.sleep(0)
-                        if refused > before:
-                            break
+                    async with asyncio.timeout(10):
+                        while refused == before and server.server_state.connections:  # noqa: ASYNC110
+                            await asyncio.sleep(0)
 
             await send(100)
             with pytest.raises(ConnectionError):
@@ -186,6 +194,52 @@ def test_long_turns_of_the_loop_make_less_room_and_short_ones_more(world: World)
     assert crowd.taken_max == 8192
 
 
+class FullFor:
+    """Room for all but one partition."""
+
+    def __init__(self, partition: int) -> None:
+        self.partition = partition
+        self.is_full = True
+
+    def is_short(self, besides: int = 0) -> bool:  # noqa: ARG002 - what is as good as sent
+        """See `Room.is_short`."""
+        return self.is_full
+
+    def has_room(self, partition: int, besides: int = 0) -> bool:  # noqa: ARG002 - what is as good as sent
+        """See `Room.has_room`."""
+        return not self.is_full or partition != self.partition
+
+
+async def test_what_a_full_host_would_refuse_is_refused_early_and_nothing_else(world: World) -> None:
+    await world.stocked(1000)
+    room = world.app.room = FullFor(partition_of("berlin", "apple", PARTITIONS))
+    async with served(world) as (server, url, _):
+        asked_before = len(world.gateway.first)
+        answers = await _at_once(server, 5)
+        assert {status for status, _, _ in answers} == {429}
+        assert {headers["retry-after"] for _, headers, _ in answers} == {"1"}
+        assert len(world.gateway.first) == asked_before  # Nobody asked the host.
+        async with httpx.AsyncClient(base_url=url, headers=HEADERS) as client:
+            stock = "/v1/stock/berlin/apple"
+            assert (await client.get(stock)).status_code == 429
+            assert (await client.get(stock, headers={"Connection": "close"})).status_code == 200  # Unusual.
+            sku = next(
+                f"SKU-{n}"
+                for n in range(99)
+                if partition_of("berlin", f"SKU-{n}", PARTITIONS) != room.partition
+            )
+            received = {"site": "berlin", "sku": sku, "location": "A", "quantity": 5}
+            elsewhere = await _posted(server, "/v1/stock/receive", received)
+            assert elsewhere[0] == 201
+            both = {"lines": [{**BODY, "sku": sku}, BODY]}
+            assert (await _posted(server, "/v1/reservations", both))[0] == 429
+            assert (await _posted(server, "/v1/reservations", {"site": "berlin"}))[0] == 422
+            text = (await client.get("/metrics")).text
+            assert 'route="refused_early",status="429"} 7' in text
+            room.is_full = False
+            assert (await _posted(server, "/v1/reservations", both))[0] == 201
+
+
 def _address(server: object) -> tuple[str, int]:
     return "127.0.0.1", server.servers[0].sockets[0].getsockname()[1]  # type: ignore[attr-defined]
 
@@ -197,6 +251,20 @@ def _request(key: str, accept: str) -> bytes:
         f"Content-Type: application/json\r\nAccept: {accept}\r\nIdempotency-Key: {key}\r\n"
         f"Content-Length: {len(body)}\r\n\r\n"
     ).encode() + body
+
+
+async def _posted(server: Server, path: str, body: object) -> tuple[int, dict[str, str], bytes]:
+    """Post by a connection of its own."""
+    reader, writer = await asyncio.open_connection(*_address(server))
+    data = json.dumps(body).encode()
+    writer.write(
+        f"POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: {HEADERS['Authorization']}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n".encode()
+        + data
+    )
+    answer = await _answer(reader)
+    writer.close()
+    return answer
 
 
 async def _answer(reader: asyncio.StreamReader) -> tuple[int, dict[str, str], bytes]:

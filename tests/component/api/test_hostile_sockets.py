@@ -78,8 +78,16 @@ async def test_a_body_without_end_behind_an_early_answer_is_cut(
 async def test_garbage_behind_a_request_under_way_is_not_answered_in_its_place(world: World) -> None:
     """A 400 would say that nothing happened, and the request before the garbage does happen."""
     world.gateway.gate = asyncio.Event()
-    asyncio.get_running_loop().call_later(0.2, world.gateway.gate.set)
+    gate = world.gateway.gate
+
+    async def open_gate() -> None:
+        """Let the request happen; it and the garbage came in one piece."""
+        await world.gateway.arrived.wait()
+        gate.set()
+
+    opening = asyncio.create_task(open_gate())
     assert await _told(world, RECEIVE + b"garbage\r\n\r\n") == b""
+    await opening
     assert world.balance() == [(1, 0, 0)]
 
 
@@ -113,3 +121,25 @@ async def test_a_list_of_millions_in_messagepack_takes_no_memory_to_refuse(world
         assert tracemalloc.get_traced_memory()[1] < 30_000_000
     finally:
         tracemalloc.stop()
+
+
+async def test_requests_behind_one_another_are_all_answered_and_few_of_them_read_ahead(world: World) -> None:
+    one = f"GET /v1/status HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n\r\n".encode()
+    piece_max = 256 * 1024 // len(one) + 1
+    """Requests in one piece of data, the most that the loop hands over."""
+    count = 3 * piece_max
+    async with served(world) as (server, _, _), asyncio.timeout(60):
+        port = server.servers[0].sockets[0].getsockname()[1]
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(one * count)
+        answered = most = 0
+        while answered < count:
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 200 ")
+            length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+            await reader.readexactly(int(length.split(b":")[1]))
+            answered += 1
+            (connection,) = server.server_state.connections
+            most = max(most, len(connection.pipeline))  # type: ignore[union-attr]
+        writer.close()
+    assert 0 < most <= piece_max

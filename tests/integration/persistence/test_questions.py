@@ -10,15 +10,23 @@ from persistence.postgres.entries import _LAST_OF
 from persistence.traced import Traced
 from tests.contract.keeper import NOON_MS, received
 from tests.integration.persistence.filled import execute
+from tests.rows import copy
 
 _MANY = 40_000
 
-_FILL = f"""\
-INSERT INTO ledger
-SELECT 1, seq, {NOON_MS}, 'stock_reserved', NULL, NULL, 1, 'LDN', 'SKU-' || seq % 1000, 'A', '', 1, 1, 1, 0,
-       seq, 0, NULL, NULL, NULL, NULL, NULL
-FROM generate_series(1, {_MANY}) AS seq
-"""  # noqa: S608 - our own numbers
+
+async def filled(url: str, *statements: str) -> None:
+    """Write many reserves of a thousand SKUs into one partition."""
+    connection = await asyncpg.connect(url)
+    await copy(
+        connection,
+        (
+            received(1, seq, sku=f"SKU-{seq % 1000}", location="A", kind="stock_reserved", reservation=seq)
+            for seq in range(1, _MANY + 1)
+        ),
+    )
+    await connection.close()
+    await execute(url, *statements)
 
 
 @pytest.mark.parametrize("is_analyzed", [False, True])
@@ -26,7 +34,7 @@ async def test_what_changed_a_reservation_last_is_found_without_reading_the_part
     postgres_url: str, is_analyzed: bool
 ) -> None:
     """Fresh tables have no statistics: the plan must not need them."""
-    await execute(postgres_url, _FILL, *(["ANALYZE ledger"] if is_analyzed else []))
+    await filled(postgres_url, *(["ANALYZE ledger"] if is_analyzed else []))
     seqs = list(range(10, 1_000, 10))
     count = len(seqs)
     connection = await asyncpg.connect(postgres_url)
@@ -45,7 +53,7 @@ async def test_what_changed_a_reservation_last_is_found_without_reading_the_part
 
 
 async def test_a_hundred_reservations_are_one_question(postgres_url: str) -> None:
-    await execute(postgres_url, _FILL)
+    await filled(postgres_url)
     sessions = Sessions(postgres_url, "h1")
     ledger = await PostgresLedger.open(sessions)
     stock = ("LDN", "SKU-7")
