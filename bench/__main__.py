@@ -1,4 +1,4 @@
-"""The command line: `python -m bench figures`, `limits` and `overload`."""
+"""The command line: `python -m bench figures` and `python -m bench overload`."""
 
 import dataclasses
 import json
@@ -48,35 +48,6 @@ def figures(
         typer.echo(json.dumps(found, indent=1))
     else:
         show(found, Console())
-
-
-@app.command()
-def limits(
-    *,
-    as_json: Annotated[bool, typer.Option("--json", help="Print them as one flat JSON object.")] = False,
-    quick: Annotated[bool, typer.Option(help="Fewer bins and shorter rounds, for a first look.")] = False,
-    rounds: Annotated[int | None, typer.Option(min=1, help="Rounds of every contender in turn.")] = None,
-    seconds: Annotated[float | None, typer.Option(min=0.1, help="Length of a round that counts.")] = None,
-) -> None:
-    """Measure what the figures would be with a host that decides nothing: their ceilings."""
-    from bench.audit import AuditFailed  # noqa: PLC0415 - the help needs none of it
-    from bench.limits import measure  # noqa: PLC0415
-    from bench.load_process import LoadFailed  # noqa: PLC0415
-    from bench.plan import QUICK, Plan  # noqa: PLC0415
-    from bench.report import show_limits  # noqa: PLC0415
-
-    given = {name: value for name, value in (("rounds", rounds), ("seconds", seconds)) if value is not None}
-    plan = dataclasses.replace(QUICK if quick else Plan(), **given)  # type: ignore[arg-type]
-    progress = Console(stderr=True, log_path=False)
-    try:
-        found = measure(plan, lambda text: progress.log(text, highlight=False))
-    except (AuditFailed, LoadFailed) as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from None
-    if as_json:
-        typer.echo(json.dumps(found, indent=1))
-    else:
-        show_limits(found, Console())
 
 
 @app.command()

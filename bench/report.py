@@ -1,6 +1,6 @@
 """The figures as a table for people."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from rich.box import SIMPLE
@@ -83,29 +83,7 @@ def show(figures: Mapping[str, Any], console: Console) -> None:
             _short(figures.get(target.theirs)),
         )
     console.print(table)
-    _show_rest(figures, {target.key for target in TARGETS}, console)
-    console.print(f"{figures['audits']} audits passed: callers, memory and ledger agree, bin by bin.")
-
-
-def show_limits(figures: Mapping[str, Any], console: Console) -> None:
-    """Print what the figures would be at best, beside what they must be."""
-    title = "With a host that decides nothing"
-    table = Table(title=title, title_justify="left", box=SIMPLE, pad_edge=False)
-    for heading in ("figure", "median", "least, most", "must be"):
-        table.add_column(heading, justify="left" if heading == "figure" else "right", no_wrap=True)
-    limits = {f"bare_{target.key}": target for target in TARGETS if f"bare_{target.key}" in figures}
-    for key, target in limits.items():
-        table.add_row(
-            target.key,
-            _short(figures[key]),
-            f"{_short(figures[f'{key}_min'])} {_short(figures[f'{key}_max'])}",
-            f"{'<=' if target.is_most else '>='}{_short(target.bound)}",
-        )
-    console.print(table)
-    _show_rest(figures, set(limits), console)
-
-
-def _show_rest(figures: Mapping[str, Any], shown: Collection[str], console: Console) -> None:
+    shown = {target.key for target in TARGETS}
     rest = Table(title="Medians of rounds, machine, versions", title_justify="left", box=SIMPLE)
     rest.add_column("measure", no_wrap=True)
     rest.add_column("", no_wrap=True)
@@ -113,6 +91,7 @@ def _show_rest(figures: Mapping[str, Any], shown: Collection[str], console: Cons
         if key not in shown and not key.endswith(("_min", "_max")):
             rest.add_row(key, _short(value))
     console.print(rest)
+    console.print(f"{figures['audits']} audits passed: callers, memory and ledger agree, bin by bin.")
 
 
 def _short(value: Any) -> str:  # noqa: ANN401 - a figure is a number, a text or nothing

@@ -12,7 +12,6 @@ from typing import Any
 
 import uvicorn
 
-from bench.child_process import running
 from bench.load_process import LoadFailed
 from bench.product import free_port
 
@@ -32,6 +31,7 @@ OPTIONS: dict[str, Any] = {
 """Those of `api.server`; a test holds them together."""
 
 _START_S_MAX = 30.0
+_STOP_S_MAX = 5.0
 
 _Send = Callable[[dict[str, Any]], Awaitable[None]]
 
@@ -53,9 +53,21 @@ async def empty(scope: dict[str, Any], receive: Any, send: _Send) -> None:  # no
 async def started() -> AsyncIterator[int]:
     """The route in a process of its own: its port. Raises LoadFailed."""
     port = free_port()
-    async with running("-m", "bench.peers.empty_route", str(port)) as process:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "bench.peers.empty_route", str(port)), stdin=asyncio.subprocess.DEVNULL
+    )
+    try:
         await _until_it_answers(process, port)
         yield port
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        try:
+            async with asyncio.timeout(_STOP_S_MAX):
+                await process.wait()
+        except TimeoutError:
+            process.kill()
+            await process.wait()
 
 
 async def _until_it_answers(process: asyncio.subprocess.Process, port: int) -> None:
