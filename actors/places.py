@@ -82,18 +82,28 @@ def emptying_moves(place: Place, others: Sequence[Place]) -> list[Move]:
     return [Move(share, place, other) for share, other in zip(shares, others, strict=True) if share]
 
 
-def crowded(places: Sequence[Place], nodes: Iterable[str]) -> tuple[Place, str] | None:
+def crowded(
+    places: Sequence[Place], nodes: Iterable[str], movable: Sequence[Place] | None = None
+) -> tuple[Place, str] | None:
     """Return a place whose host should go to another node, and that node; None when hosts lie evenly.
 
-    Hosts lie evenly when no node has two more than another. A node without room is not among `nodes`.
+    Hosts lie evenly when no node has two more than another. A node without room is not among `nodes`. All
+    hosts count, and only `movable` ones go, if they are given.
     """
     count: Mapping[str, int] = Counter(place.process.node for place in places if place.process is not None)
     hosts = {node: count.get(node, 0) for node in nodes}
-    if not hosts:
+    going = [
+        place
+        for place in (places if movable is None else movable)
+        if place.process is not None and place.process.node in hosts
+    ]
+    if not going:
         return None
-    fullest = max(hosts, key=lambda node: (hosts[node], node))
+    place = max(going, key=lambda one: (hosts[_node_of(one)], _node_of(one), -one.number))
     emptiest = min(hosts, key=lambda node: (hosts[node], node))
-    if hosts[fullest] - hosts[emptiest] < 2:
-        return None
-    place = next(p for p in places if p.process is not None and p.process.node == fullest)
-    return place, emptiest
+    return (place, emptiest) if hosts[_node_of(place)] - hosts[emptiest] >= 2 else None
+
+
+def _node_of(place: Place) -> str:
+    assert place.process is not None, "the place has no host"
+    return place.process.node

@@ -3,6 +3,9 @@
 A wish is a state that shall be, not a step: it is stored, and whoever supervises next goes on with it. What
 could not be done now is tried again until it is, or until another wish replaces it. A partition whose ledger
 is refused is served by nobody and cannot move: it is left out, with the place that it lies in.
+
+Between wishes, nodes that were added get their share by themselves, if the settings allow it. Isolated SKUs
+stay where they are then, and hosts never become fewer.
 """
 
 import asyncio
@@ -11,6 +14,7 @@ from typing import Protocol
 
 import structlog
 
+from actors.newcomers import Newcomers
 from actors.outcomes import Fault, Unavailable
 from actors.places import HostProcess, Move, Moved, Place, crowded, emptying_moves, even_moves
 from engine.partitioning import partition_of
@@ -34,11 +38,14 @@ class Places(Protocol):
     def add_place(self, *, is_dedicated: bool = False, process: HostProcess | None = None) -> Place:
         """Open a place without partitions."""
 
-    async def launch_on(self, node: str) -> HostProcess:
-        """Start a host on a node. Raises Unavailable."""
+    async def take_on(self, node: str) -> HostProcess:
+        """Find or start a host on a node. Raises Unavailable: the node is doubted then."""
 
     async def nodes(self) -> list[str]:
         """Return the nodes for hosts. Raises Unavailable."""
+
+    def is_doubted(self, node: str) -> bool:
+        """Whether a node may be lost, or starts no hosts."""
 
     async def close_place(self, place: Place) -> None:
         """Close a place without partitions."""
@@ -57,25 +64,33 @@ class Placing:
         *,
         partitions: int,
         hosts: int,
+        newcomers: Newcomers | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
+        """`newcomers` tells which nodes get a share by themselves; without it none does."""
         self._supervisor = supervisor
         self._wishes = wishes
         self._partitions = partitions
         self._hosts = hosts
+        self._hosts_wished: int | None = None
+        self._newcomers = newcomers
         self._sleep = sleep
         self._moved = 0
         self._pauses_ms: list[float] = []
         self._refused: set[int] = set()
+        self._unfinished: int | None = None
+        """How many shared places there shall be; None when there are."""
 
     async def run(self) -> None:
-        """Carry wishes out until cancelled."""
+        """Carry wishes out, and give new nodes their share, until cancelled."""
         while True:
             try:
                 wish, granted = await self._wishes.wished(), await self._wishes.granted()
                 if wish.number > granted.number:
                     await self.carry_out(wish, granted)
                     continue
+                if self._newcomers is not None and self._newcomers.is_time():
+                    await self._share(self._newcomers)
             except Fault as fault:
                 _log.warning("placing_waits", fault=str(fault))
                 await self._sleep(_RETRY_S)
@@ -126,7 +141,29 @@ class Placing:
     async def _spread(self, hosts: int | None) -> None:
         """Spread the other partitions evenly over shared places, and these over the nodes."""
         nodes = await self._supervisor.nodes()
-        wanted = min(hosts or max(self._hosts, len(nodes)), self._partitions)
+        self._hosts_wished = hosts
+        await self._level(self._wanted(nodes))
+        while (found := crowded(self._supervisor.places, self._trusted(nodes))) is not None:
+            place, node = found
+            try:
+                process = await self._supervisor.take_on(node)
+            except Unavailable as fault:
+                await self._supervisor.nodes()  # Raises when it is Ray that is away, not the node.
+                _log.warning("node_left_out", node=node, fault=str(fault))
+                continue
+            if not await self._relocate(place, process):
+                break
+
+    def _wanted(self, nodes: list[str]) -> int:
+        """Return how many shared places there shall be."""
+        return min(self._hosts_wished or max(self._hosts, len(nodes)), self._partitions)
+
+    def _trusted(self, nodes: list[str]) -> list[str]:
+        return [node for node in nodes if not self._supervisor.is_doubted(node)]
+
+    async def _level(self, wanted: int) -> None:
+        """Have so many shared places, with as many partitions each. Raises Unavailable: try it again."""
+        self._unfinished = wanted
         while len(self._shared()) < wanted:
             self._supervisor.add_place()
         for place in reversed(self._shared()[wanted:]):
@@ -138,20 +175,62 @@ class Placing:
             await self._served(place)
         for partitions, source, target in even_moves(shared):
             await self._move(partitions, source, target)
-        while (found := crowded(self._supervisor.places, nodes)) is not None:
-            if not await self._relocate(*found):
-                break
+        self._unfinished = None
 
-    async def _relocate(self, place: Place, node: str) -> bool:
-        """Have a place served by a host on another node; return whether nothing was left where it was."""
-        process = await self._supervisor.launch_on(node)
+    async def _relocate(self, place: Place, process: HostProcess) -> bool:
+        """Have a place served by another host; return whether nothing was left where it was."""
+        before = self._unfinished
+        self._unfinished = len(self._shared())
         fresh = self._supervisor.add_place(is_dedicated=place.is_dedicated, process=process)
         await self._served(fresh)
         await self._move(sorted(place.partitions), place, fresh)
         for one in (place, fresh):
             if not one.partitions:
                 await self._supervisor.close_place(one)
+        self._unfinished = before
         return not place.partitions
+
+    # Nodes that were added
+
+    async def _share(self, newcomers: Newcomers) -> None:
+        """Give nodes that were added their share, if it is time."""
+        try:
+            nodes = self._trusted(await self._supervisor.nodes())
+        except Unavailable:
+            nodes = []  # While Ray's control store is away nobody is added.
+        due = newcomers.look(nodes, self._supervisor.places)
+        if due and not self._has_share(nodes):
+            due = []
+        if due is None or (not due and self._unfinished is None):
+            return
+        newcomers.moved()
+        self._moved, self._pauses_ms, self._refused = 0, [], set()
+        try:
+            if self._unfinished is not None:
+                await self._level(self._unfinished)
+            for node in due:
+                await self._share_with(node, nodes)
+        except Unavailable as fault:
+            _log.warning("sharing_waits", nodes=due, fault=str(fault))
+            return
+        pause_ms = round(max(self._pauses_ms, default=0.0), 1)
+        _log.info("partitions_shared", nodes=due, moved=self._moved, pause_ms_max=pause_ms)
+
+    def _has_share(self, nodes: list[str]) -> bool:
+        """Whether one more host, or one of those there are, should lie on a node that has none."""
+        if len(self._shared()) < self._wanted(nodes):
+            return True
+        return crowded(self._supervisor.places, nodes, self._shared()) is not None
+
+    async def _share_with(self, node: str, nodes: list[str]) -> None:
+        """Give a node one more host, if there shall be more, and hosts of nodes that have too many."""
+        if len(self._shared()) < self._wanted(nodes):
+            self._supervisor.add_place(process=await self._supervisor.take_on(node))
+            await self._level(len(self._shared()))
+        while (found := crowded(self._supervisor.places, nodes, self._shared())) is not None:
+            place, emptiest = found
+            if emptiest != node or not await self._relocate(place, await self._supervisor.take_on(node)):
+                break
 
     # Moves
 

@@ -12,10 +12,12 @@ import contextlib
 import os
 import shutil
 import socket
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import ray
-from ray._private import ray_constants
+from ray._private import ray_constants, services
 from ray._private.node import Node
 from ray._private.parameter import RayParams
 
@@ -25,6 +27,8 @@ _PATIENCE_S = 86_400
 """How long raylets, hosts and drivers live without a control store; Ray's default is 60 s."""
 _OBJECT_STORE_BYTES = 100 * 1024 * 1024
 """The least that Ray works well with; no stock travels through it."""
+_ALIVE = 0
+"""What Ray calls `GcsNodeState.ALIVE`."""
 _FOLDER_LENGTH_MAX = 50
 """Ray's sockets lie some 50 characters below its folder, and the path of a socket ends at 107."""
 
@@ -89,12 +93,45 @@ def be_patient() -> None:
     os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", str(_PATIENCE_S))
 
 
-def join_ray(address: str) -> None:
-    """Connect this process to a cluster. Raises ConnectionError."""
+def join_ray(address: str) -> str:
+    """Connect this process to a cluster by a raylet of this machine; return its node. Raises ConnectionError.
+
+    When that raylet is lost, Ray ends all hosts that this process has started. So it takes another than the
+    head's where there is one, and one that has no core to offer before one that hosts may be lost with.
+    """
     be_patient()
-    ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, configure_logging=False)
+    with _apart_from_the_head():
+        ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, configure_logging=False)
     # Ray's thread that prints what other nodes say takes a core for itself while the control store is away.
     ray._private.worker.global_worker.threads_stopped.set()  # noqa: SLF001
+    node: str = ray.get_runtime_context().get_node_id()
+    return node
+
+
+@contextlib.contextmanager
+def _apart_from_the_head() -> Iterator[None]:
+    """Have Ray connect to the raylet that serves a driver best; by itself it takes the head's."""
+    choose = services.get_node_to_connect_for_driver
+
+    def chosen(gcs_client: Any, **given: Any) -> Any:  # noqa: ANN401 - Ray's own types are not public
+        ids = set(services.find_node_ids())  # type: ignore[no-untyped-call]
+        nodes = [node for node in gcs_client.get_all_node_info().values() if _is_here(node, ids)]
+        others = sorted(
+            (node for node in nodes if not node.is_head_node),
+            key=lambda node: (node.resources_total.get("CPU", 0.0), node.node_id),
+        )
+        return others[0] if others else choose(gcs_client, **given)
+
+    services.get_node_to_connect_for_driver = chosen  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        services.get_node_to_connect_for_driver = choose
+
+
+def _is_here(node: Any, ids: set[str]) -> bool:  # noqa: ANN401 - Ray's own types are not public
+    """Whether a node lives, and its raylet runs on this machine."""
+    return node.state == _ALIVE and node.node_id.hex() in ids
 
 
 def leave_ray() -> None:

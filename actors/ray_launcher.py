@@ -6,6 +6,7 @@ from typing import Any
 
 import ray
 import structlog
+from ray._raylet import Config  # type: ignore[attr-defined]
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -37,16 +38,25 @@ class RayLauncher:
         self._settings = settings
         self._build = build
         self._stop_timeout_s = stop_timeout_s
+        self._asking: asyncio.Future[list[dict[str, Any]]] | None = None
+        """Ray is being asked for its nodes: it does not answer while its control store is away."""
 
     async def nodes(self) -> list[str]:
-        """Return the ids of the nodes that are alive. Raises Unavailable."""
+        """Return the ids of the nodes that are alive; of those with a core, if there are any.
+
+        Raises Unavailable.
+        """
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.ensure_future(asyncio.to_thread(ray.nodes))
         try:
             async with asyncio.timeout(_ASK_TIMEOUT_S):
-                found: list[dict[str, Any]] = await asyncio.to_thread(ray.nodes)
+                found = await asyncio.shield(self._asking)
         except (RayError, TimeoutError, RuntimeError, ConnectionError) as fault:
             message = f"Ray does not say which nodes there are: {str(fault) or type(fault).__name__}"
             raise Unavailable(message) from fault
-        return sorted(node["NodeID"] for node in found if node["Alive"])
+        alive = [node for node in found if node["Alive"]]
+        able = [node for node in alive if node["Resources"].get("CPU", 0) > 0]
+        return sorted(node["NodeID"] for node in able or alive)
 
     async def launch(self, name: str, node: str | None = None) -> RayHostProcess:
         """Start a host that owns nothing, on a node if one is named. Raises Unavailable."""
@@ -56,6 +66,9 @@ class RayLauncher:
             async with asyncio.timeout(_START_TIMEOUT_S):
                 actor: Any = await asyncio.shield(making)
                 started = await actor.start.remote()
+        except asyncio.CancelledError:
+            making.add_done_callback(_discard)
+            raise
         except (RayError, TimeoutError, ValueError) as fault:
             making.add_done_callback(_discard)  # It may still be made, or started: nobody wants it any more.
             reason = str(fault).splitlines()[0] if str(fault) else type(fault).__name__
@@ -90,6 +103,16 @@ class RayLauncher:
         except (RayError, TimeoutError) as fault:
             _log.warning("stop_failed", host=process.name, fault=str(fault))
         await self.kill(process)
+
+
+def node_lost_s_max() -> float:
+    """Return after how many seconds Ray knows of a lost node at the latest, by its health check's settings.
+
+    Those are this process's: where the head has others, set the same here.
+    """
+    each_ms = Config.health_check_period_ms() + Config.health_check_timeout_ms()
+    tries = Config.health_check_failure_threshold()
+    return float(Config.health_check_initial_delay_ms() + each_ms * tries) / 1000
 
 
 def _discard(making: "asyncio.Future[Any]") -> None:

@@ -1,11 +1,12 @@
 """Hosts that are started and own nothing: the next one for a place is taken from them.
 
 A number of them is kept ready as standbys, so that a dead host is replaced without waiting for a process.
+Those beyond it, that were given up and came after all, are ended.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import cast
+from typing import Any, cast
 
 import structlog
 
@@ -17,6 +18,8 @@ from actors.places import HostProcess
 _log = structlog.get_logger()
 
 _PING_S = 5.0
+_START_S_MAX = 20.0
+"""A host on a node that was asked for is not waited for any longer; a start takes 2 to 3 s on idle cores."""
 _RETRY_S = 0.1
 _RETRY_S_MAX = 1.0
 
@@ -24,7 +27,7 @@ _RETRY_S_MAX = 1.0
 class Spares:
     """Launches hosts, as many as are waited for and `standbys` more when `is_time` for those.
 
-    `answers` asks a host whether it lives, and `came` is told of each that is ready.
+    `answers` asks a host whether it lives, and `changed` is told when one more or less is ready.
     """
 
     def __init__(
@@ -35,7 +38,7 @@ class Spares:
         *,
         is_time: Callable[[], bool],
         answers: Callable[[HostProcess], Awaitable[bool]],
-        came: Callable[[], None],
+        changed: Callable[[], None],
         sleep: Callable[[float], Awaitable[None]],
     ) -> None:
         self.ready: list[HostProcess] = []
@@ -45,7 +48,7 @@ class Spares:
         self._standbys = standbys
         self._is_time = is_time
         self._answers = answers
-        self._tell_came = came
+        self._changed = changed
         self._sleep = sleep
         self._came = asyncio.Event()
         """Set when there is one more that is ready."""
@@ -55,6 +58,10 @@ class Spares:
         """Hosts that are being started, with the node that each shall lie on."""
         self._given_up: set[asyncio.Task[None]] = set()
         """Those on nodes that may be lost: they may come all the same, but are not waited for."""
+        self._endings: set[asyncio.Task[None]] = set()
+        """Those that nobody needs are being ended."""
+        self._asked_for: dict[asyncio.Task[HostProcess], str] = {}
+        """Hosts that are being started on a node for somebody, none of the spares."""
         self._launched = 0
         self._retry_s = _RETRY_S
         self._is_stopping = False
@@ -67,10 +74,12 @@ class Spares:
     async def stop(self) -> None:
         """Launch nothing any more. Those that are ready are the caller's to end."""
         self._is_stopping = True
-        tasks = [*self._launches] if self._watch is None else [*self._launches, self._watch]
+        tasks: list[asyncio.Task[Any]] = [*self._launches, *self._asked_for]
+        if self._watch is not None:
+            tasks.append(self._watch)
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, *self._endings, return_exceptions=True)
 
     async def next(self) -> HostProcess:
         """Return a host that is ready, or else the first that will be: one may be on its way as a standby."""
@@ -86,7 +95,10 @@ class Spares:
 
     def lost(self, process: HostProcess) -> None:
         """Take the next hosts from other nodes, if there are any: the whole node may be lost."""
-        self._nodes.doubt(process.node)
+        self._nodes.lost(process.node)
+        for launch, node in self._asked_for.items():
+            if node == process.node:
+                launch.cancel()
         if self._nodes.has_others:
             self._given_up.update(task for task, node in self._launches.items() if node == process.node)
 
@@ -95,9 +107,39 @@ class Spares:
         doubted = [self._nodes.is_doubted(process.node) for process in self.ready]
         return doubted.index(min(doubted))
 
-    async def launch_on(self, node: str) -> HostProcess:
-        """Start a host on a node; it is the caller's, and none of the spares. Raises Unavailable."""
-        process = await self._launcher.launch(self._next_name(), node)
+    async def take_on(self, node: str) -> HostProcess:
+        """Return a host on a node: one that is ready there, else one that is started. It is the caller's.
+
+        Raises Unavailable; a node on which none starts is doubted.
+        """
+        for spare in self.ready:
+            if spare.node == node and not self._nodes.is_doubted(node):
+                self.ready.remove(spare)
+                return spare
+        return await self._started_on(node)
+
+    async def _started_on(self, node: str) -> HostProcess:
+        """Start a host on a node, unless that loses another meanwhile. Raises Unavailable."""
+        asked_s = asyncio.get_running_loop().time()
+        launch = asyncio.create_task(self._launcher.launch(self._next_name(), node))
+        self._asked_for[launch] = node
+        try:
+            await asyncio.wait([launch], timeout=_START_S_MAX)
+            process = await self._on(node, launch)
+        except Unavailable:
+            self._nodes.failed(node)  # The next try goes to another, if there is one.
+            raise
+        finally:
+            launch.cancel()
+            del self._asked_for[launch]
+        self._nodes.started(node, asked_s)
+        return process
+
+    async def _on(self, node: str, launch: asyncio.Task[HostProcess]) -> HostProcess:
+        """Return the host that has been started by now. Raises Unavailable: there is none, or not there."""
+        if not launch.done() or launch.cancelled():
+            raise Unavailable(f"node {node} starts no host")
+        process = launch.result()
         if process.node != node:
             await self._launcher.kill(process)
             raise Unavailable(f"node {node} takes no host")
@@ -121,9 +163,27 @@ class Spares:
         self._given_up.discard(launch)
         if not self._is_stopping:
             self.launch_missing()
+            self._end_surplus()
+
+    def _end_surplus(self) -> None:
+        """End those beyond the standbys that nobody waits for: they were given up, and came after all.
+
+        None while a place is not served: it may need them.
+        """
+        surplus = len(self.ready) - self._waiting - self._standbys if self._is_time() else 0
+        for _ in range(surplus):
+            count = self._nodes.count()
+            spare = max(self.ready, key=lambda one: (self._nodes.is_doubted(one.node), count[one.node]))
+            self.ready.remove(spare)
+            ending = asyncio.create_task(self._launcher.stop(spare))
+            self._endings.add(ending)
+            ending.add_done_callback(self._endings.discard)
+            _log.info("surplus_ended", host=spare.name)
+            self._changed()
 
     async def _launch(self, name: str) -> None:
         node: str | None = None
+        asked_s = asyncio.get_running_loop().time()
         try:
             node = await self._nodes.best(self._launches.values())
             self._launches[cast("asyncio.Task[None]", asyncio.current_task())] = node
@@ -131,7 +191,7 @@ class Spares:
         except Unavailable as fault:
             _log.warning("launch_waits", host=name, fault=str(fault))
             if node is not None:
-                self._nodes.doubt(node)  # The next try goes to another, if there is one.
+                self._nodes.failed(node)  # The next try goes to another, if there is one.
             await self._sleep(self._retry_s)
             self._retry_s = min(self._retry_s * 2, _RETRY_S_MAX)
         except Exception as fault:  # noqa: BLE001 - nobody else would start one
@@ -139,20 +199,25 @@ class Spares:
             await self._sleep(_RETRY_S_MAX)
         else:
             self._retry_s = _RETRY_S
+            self._nodes.started(process.node, asked_s)
             self.ready.append(process)
             self._came.set()
-            self._tell_came()
+            self._changed()
 
     async def _replace_dead(self) -> None:
         """Replace those that do not answer any more."""
         while True:
             try:
                 for spare in list(self.ready):
-                    if not await self._answers(spare) and spare in self.ready:
+                    asked_s = asyncio.get_running_loop().time()
+                    if await self._answers(spare):
+                        self._nodes.answered(spare.node, asked_s)
+                    elif spare in self.ready:
                         self.ready.remove(spare)
                         self.lost(spare)
                         self.launch_missing()
                         await self._launcher.kill(spare)
+                self._end_surplus()
             except Exception as fault:  # noqa: BLE001 - nobody else would look
                 _log.error("supervisor_failed", exc_info=fault)
             await self._sleep(_PING_S)

@@ -53,13 +53,14 @@ class Supervisor:
         self._changed = changed
         self._sleep = sleep
         self.places = first_places(partitions, hosts)
+        self._nodes = Nodes(launcher, self.processes)
         self._spares = Spares(
             launcher,
-            Nodes(launcher, self.processes),
+            self._nodes,
             standbys,
             is_time=self._is_time_for_standbys,
             answers=self._answers,
-            came=lambda: changed(self.processes()),
+            changed=lambda: changed(self.processes()),
             sleep=sleep,
         )
         self._keepers: dict[Place, asyncio.Task[None]] = {}
@@ -78,6 +79,10 @@ class Supervisor:
         """Begin with these places instead of even shares."""
         assert not self._keepers, "places of a supervisor that runs are moved"
         self.places = places
+
+    def doubt_nodes_for(self, seconds: float) -> None:
+        """Believe only after so long that a node lives which lost a host and which Ray still names."""
+        self._nodes.lost_s_max = seconds
 
     async def serving(self) -> None:
         """Wait until every place is served."""
@@ -106,13 +111,17 @@ class Supervisor:
         self._keepers[place] = asyncio.create_task(self._keep(place, process))
         return place
 
-    async def launch_on(self, node: str) -> HostProcess:
-        """Start a host on a node, for `add_place`. Raises Unavailable."""
-        return await self._spares.launch_on(node)
+    async def take_on(self, node: str) -> HostProcess:
+        """Find or start a host on a node, for `add_place`. Raises Unavailable: the node is doubted then."""
+        return await self._spares.take_on(node)
 
     async def nodes(self) -> list[str]:
         """Return the nodes that hosts can be started on. Raises Unavailable."""
-        return await self._launcher.nodes()
+        return await self._nodes.ask()
+
+    def is_doubted(self, node: str) -> bool:
+        """Whether a node may be lost, or starts no hosts: see `actors.nodes`."""
+        return self._nodes.is_doubted(node)
 
     async def close_place(self, place: Place) -> None:
         """Close a place that has no partitions any more, and stop its host."""
@@ -232,7 +241,9 @@ class Supervisor:
         async with self._watching(process) as watch:
             with suppress(HostGone):
                 while True:
+                    asked_s = asyncio.get_running_loop().time()
                     owned = await watch.owned()
+                    self._nodes.answered(process.node, asked_s)
                     if missing := place.partitions - self._moving - owned:
                         await self._take_missing(watch, place, process.name, missing)
                     await watch.pause()

@@ -51,6 +51,12 @@ class Settings(BaseSettings):
     standbys: Annotated[
         int, Field(ge=0, le=64, description="started hosts without stock, ready to replace one that dies")
     ] = 1
+    share_new_nodes: Annotated[
+        bool,
+        Field(
+            description="whether a node of the Ray cluster without a host gets one with its share, by itself"
+        ),
+    ] = True
     partitions: Annotated[
         int,
         Field(

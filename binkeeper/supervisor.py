@@ -9,7 +9,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import psutil
@@ -30,6 +30,8 @@ class Ray(NamedTuple):
     address: str
     mend: Callable[[], None] | None
     """Starts the control store of a Ray of our own again; None for a cluster that others run."""
+    raylet: psutil.Process | None
+    """By which this process belongs to a cluster that others run; None when it cannot be seen."""
 
 
 @contextlib.contextmanager
@@ -47,12 +49,20 @@ def ray_of(settings: Settings) -> Iterator[Ray]:
         local = LocalRay(settings.home / "ray")
         address = local.address
     try:
-        join_ray(address)
-        yield Ray(address, local.mend if local is not None else None)
+        node = join_ray(address)
+        yield Ray(address, None, _raylet_of(node)) if local is None else Ray(address, local.mend, None)
     finally:
         leave_ray()
         if local is not None:
             local.stop()
+
+
+def _raylet_of(node: str) -> psutil.Process | None:
+    """Return the raylet of a node, if it runs where this process sees it."""
+    for process in psutil.process_iter(["name", "cmdline"]):
+        if process.info["name"] == "raylet" and any(node in word for word in process.info["cmdline"] or ()):
+            return process
+    return None
 
 
 def ray_processes() -> list[dict[str, Any]]:
@@ -86,9 +96,10 @@ def host_settings(settings: Settings, token: str, partitions: int) -> dict[str, 
 async def run(settings: Settings, ray: Ray) -> None:
     """Serve until SIGTERM. Raises Fault or OSError when the start fails."""
     from actors.gateway import LaneGateway  # noqa: PLC0415 - after Ray was started
+    from actors.newcomers import Newcomers  # noqa: PLC0415
     from actors.places import first_places  # noqa: PLC0415
     from actors.placing import Placing  # noqa: PLC0415
-    from actors.ray_launcher import RayLauncher  # noqa: PLC0415
+    from actors.ray_launcher import RayLauncher, node_lost_s_max  # noqa: PLC0415
     from actors.supervisor import HostProcess, Supervisor  # noqa: PLC0415
     from binkeeper.host import build_host  # noqa: PLC0415
     from engine.partitioning import partition_of  # noqa: PLC0415
@@ -127,14 +138,18 @@ async def run(settings: Settings, ray: Ray) -> None:
     )
     wishes = PostgresWishes(sessions)
     isolated = {partition_of(*stock, partitions) for stock in (await wishes.wished()).isolated}
+    supervisor.doubt_nodes_for(node_lost_s_max())
     supervisor.arrange(first_places(partitions, settings.hosts, isolated))
-    placing = Placing(supervisor, wishes, partitions=partitions, hosts=settings.hosts)
+    newcomers = Newcomers(loop.time) if settings.share_new_nodes else None
+    placing = Placing(supervisor, wishes, partitions=partitions, hosts=settings.hosts, newcomers=newcomers)
     tell(event="progress", text=f"starting {settings.hosts} host(s) for {partitions} partitions")
     await supervisor.start()
     granting = asyncio.create_task(_grant(supervisor, placing))
     while not stopping.is_set():
         if ray.mend is not None and await _mended(ray.mend):
             changed(supervisor.processes())
+        if ray.raylet is not None:
+            await _connected(ray.raylet, launcher.nodes)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_WATCH_S):
                 await stopping.wait()
@@ -160,6 +175,20 @@ async def _mended(mend: Callable[[], None]) -> bool:
         return False
     _log.warning("ray_mended")
     return True
+
+
+async def _connected(raylet: psutil.Process, nodes: Callable[[], Awaitable[object]]) -> None:
+    """End this process when its raylet is gone, as soon as Ray answers: only a new one can place hosts.
+
+    Ray ends our hosts then, too. While it is away they go on, and standbys still take over.
+    """
+    with contextlib.suppress(psutil.NoSuchProcess):
+        if raylet.is_running() and raylet.status() != psutil.STATUS_ZOMBIE:
+            return
+    with contextlib.suppress(Exception):  # Unavailable, which is imported late
+        await nodes()
+        tell(event="failed", text="the raylet of the supervisor died")
+        os._exit(1)
 
 
 async def _grant(supervisor: Any, placing: Any) -> None:  # noqa: ANN401 - imported late

@@ -25,16 +25,16 @@ from bench.child_process import first_line, running
 from bench.load_process import LoadFailed
 from bench.product import free_port
 from bench.workloads import ON_HAND
-from engine.entries import Entry, Kind
+from engine.entries import Entry, Kind, make_entry
+from persistence.checksums import COLUMNS, with_checksums
 
 _START_S_MAX = 30.0
 _NAME = "bare"
 _KIND = Kind.STOCK_RESERVED.value
 _REST = (None,) * 5
-_COLUMNS = ", ".join(Entry._fields)
 _INSERT = (
-    f"INSERT INTO ledger ({_COLUMNS})"  # noqa: S608 - our own columns' names
-    f" VALUES ({', '.join(f'${number}' for number in range(1, len(Entry._fields) + 1))})"
+    f"INSERT INTO ledger ({', '.join(COLUMNS)})"  # noqa: S608 - our own columns' names
+    f" VALUES ({', '.join(f'${number}' for number in range(1, len(COLUMNS) + 1))})"
 )
 _COUNTS = dict.fromkeys(("picked", "released", "expired", "short"), 0)
 _ALLOCATION = {"location": "A-00000-01", "lot": None, "quantity": 1, "open": 1}
@@ -57,7 +57,7 @@ class BareHost:
         self._connection = connection
         self._insert = insert
         self.described = msgspec.Raw(encode({"partitions": partitions}))
-        self.rows: list[tuple[object, ...]] = []
+        self.rows: list[Entry] = []
         self.waiting: list[tuple[_BareLane, int]] = []
         self.heads: Counter[int] = Counter()
         self._committing: asyncio.Task[None] | None = None
@@ -78,10 +78,11 @@ class BareHost:
         while self.rows:
             rows, self.rows = self.rows, []
             waiting, self.waiting = self.waiting, []
-            if len(rows) == 1:
-                await self._insert.fetch(*rows[0])
+            records = with_checksums(rows)
+            if len(records) == 1:
+                await self._insert.fetch(*records[0])
             else:
-                await self._connection.copy_records_to_table("ledger", records=rows, columns=Entry._fields)
+                await self._connection.copy_records_to_table("ledger", records=records, columns=COLUMNS)
             replies: dict[_BareLane, list[tuple[int, int, msgspec.Raw]]] = {}
             for lane, request_id in waiting:
                 replies.setdefault(lane, []).append((request_id, Status.ANSWERED, _ANSWER))
@@ -129,7 +130,8 @@ class _BareLane(asyncio.Protocol):
             heads[partition] = seq
             bin_ = "spread", "SKU-0000001", "A-00000-01", ""
             balances = ON_HAND, seq, 0
-            rows.append((partition, seq, at_ms, _KIND, key, seq, 1, *bin_, 1, *balances, seq, 0, *_REST))
+            entry = (partition, seq, at_ms, _KIND, key, seq, 1, *bin_, 1, *balances, seq, 0, *_REST)
+            rows.append(make_entry(entry))
             waiting.append((self, request_id))
 
 

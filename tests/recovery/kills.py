@@ -58,7 +58,6 @@ class NodeKills:
     def __init__(self, cluster: Nodes, hosts: int) -> None:
         self._cluster = cluster
         self._hosts = hosts
-        self._head = str(cluster.nodes[0].node_id)
 
     async def __call__(self, stock: LargeStock) -> float:
         """Kill a node with its hosts: from the kill until every partition has answered."""
@@ -72,9 +71,9 @@ class NodeKills:
         return took_s
 
     async def _worst(self, stock: LargeStock) -> str:
-        """Return a node with a host, not the head; one that a standby would be lost with, if there is any."""
-        owners = [owner for owner in await stock.hosts() if owner["node"] != self._head]
-        standbys = set(stock.binkeeper.pids("host")) - {owner["pid"] for owner in await stock.hosts()}
+        """Return a node with a host; one that a standby would be lost with, if there is any."""
+        owners = await stock.hosts()
+        standbys = set(stock.binkeeper.pids("host")) - {owner["pid"] for owner in owners}
         nodes = {self._cluster.node_of(pid) for pid in standbys}
         return next(
             (str(owner["node"]) for owner in owners if owner["node"] in nodes), str(owners[0]["node"])
@@ -87,5 +86,5 @@ class NodeKills:
             return False
         if len(nodes) == self._hosts:
             return len(stock.binkeeper.pids("host")) > self._hosts  # Somebody stands by.
-        await moved(stock.binkeeper, "rebalance")
+        await moved(stock.binkeeper, "rebalance")  # By itself it would happen after a rest.
         return False

@@ -128,6 +128,70 @@ async def test_a_node_that_was_added_takes_its_share() -> None:
         assert sorted(process.node for process in p.s.supervisor.processes()) == ["", "added", "another"]
 
 
+async def test_a_node_that_starts_no_hosts_is_left_out_of_a_spread_and_the_others_are_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with placed(hosts=3, standbys=0) as p:
+        launch, tried = p.s.launcher.launch, []
+
+        async def refusing(name: str, node: str | None = None) -> HostProcess:
+            tried.append(node)
+            if node == "broken":
+                raise Unavailable("no room")
+            return await launch(name, node)
+
+        monkeypatch.setattr(p.s.launcher, "launch", refusing)
+        p.s.launcher.node_names = ["", "broken", "sound"]
+        with structlog.testing.capture_logs() as logs:
+            await p.granted(await p.wishes.spread(None))
+        assert sorted(process.node for process in p.s.supervisor.processes()) == ["", "", "sound"]
+        assert tried == ["broken", "sound"]
+        assert [line["node"] for line in logs if line["event"] == "node_left_out"] == ["broken"]
+
+
+async def test_a_node_that_was_just_lost_is_not_tried_by_a_spread(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with placed(hosts=2, standbys=0) as p:
+        launch, tried = p.s.launcher.launch, []
+
+        async def watched(name: str, node: str | None = None) -> HostProcess:
+            tried.append(node)
+            return await launch(name, node)
+
+        monkeypatch.setattr(p.s.launcher, "launch", watched)
+        p.s.launcher.node_names = ["", "lost"]  # Ray still believes in it.
+        p.s.supervisor._nodes.lost("lost")
+        await p.granted(await p.wishes.spread(None))
+        assert tried == []
+
+
+async def test_a_wish_waits_for_ray_and_is_not_granted_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with placed(hosts=2, standbys=0) as p:
+        ask, is_away, asked_in_vain = p.s.supervisor.nodes, False, 0
+
+        async def refusing(_: str, __: str | None = None) -> HostProcess:
+            nonlocal is_away
+            is_away = True
+            raise Unavailable("Ray's control store is away")
+
+        async def nodes() -> list[str]:
+            nonlocal asked_in_vain
+            if is_away:
+                asked_in_vain += 1
+                raise Unavailable("Ray's control store is away")
+            return await ask()
+
+        p.s.launcher.node_names = ["", "added"]
+        with monkeypatch.context() as lost:
+            lost.setattr(p.s.launcher, "launch", refusing)
+            lost.setattr(p.s.supervisor, "nodes", nodes)
+            number = await p.wishes.spread(None)
+            await until(lambda: asked_in_vain >= 2)
+            assert (await p.wishes.granted()).number < number
+        p.s.supervisor._nodes._lost_s.clear()
+        await p.granted(number)
+        assert sorted(process.node for process in p.s.supervisor.processes()) == ["", "added"]
+
+
 async def test_a_host_that_came_on_another_node_than_was_asked_for_is_ended(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -139,7 +203,7 @@ async def test_a_host_that_came_on_another_node_than_was_asked_for_is_ended(
 
         monkeypatch.setattr(s.launcher, "launch", elsewhere)
         with pytest.raises(Unavailable, match="node full takes no host"):
-            await s.supervisor.launch_on("full")
+            await s.supervisor.take_on("full")
         assert s.launcher.killed == [s.launcher.launched[-1].name]
 
 
