@@ -8,8 +8,11 @@ from random import Random
 from typing import Any, NamedTuple
 
 SITE = "LON"
-LOCATIONS = ("A-1", "A-2", "B-1")
-LOTS = (None, None, None, "L1", "L2")
+LOCATIONS = ("A-2", "A-10", "B-1")
+LOTS = (None, None, None, "L1", "L2", "L3")
+EXPIRE_AFTER_MS = {"L1": 8_000, "L3": 3_000_000}
+"""When a run has lasted so long a lot expires; L3 where a clock steps by an hour."""
+STRATEGIES = ("fefo", "fifo", "lifo", "closest", "fewest")
 
 
 class Operation(NamedTuple):
@@ -36,6 +39,8 @@ class Operation(NamedTuple):
     """Whether a pick names the location that it takes from."""
     gateway: int | None = None
     """Through which gateway it goes; None draws one each time that it is sent."""
+    strategy: str = "fefo"
+    """By which lots are chosen for a reservation."""
 
 
 class Fault(NamedTuple):
@@ -201,6 +206,7 @@ def _operation(random: Random, client: int, skus: int) -> Operation:
         is_short=kind == "pick" and random.random() < 0.35,
         names_sku=kind in ("pick", "release") and random.random() < 0.3,
         is_elsewhere=kind == "pick" and random.random() < 0.2,
+        strategy=random.choice(STRATEGIES) if kind.startswith("reserve") else "fefo",
     )
 
 

@@ -176,7 +176,7 @@ def test_a_seeded_bug_is_found(name: str) -> None:
 def test_what_nothing_came_of_must_not_come_later() -> None:
     world = World(SimulatedLoop(), 1, 1, 1)
     referee = Referee(world)
-    call = Call(Operation(0, "receive", (1,)), "key", 0, ("SKU-1",), "A-1", is_command=True)
+    call = Call(Operation(0, "receive", (1,)), "key", 0, ("SKU-1",), "A-2", is_command=True)
     referee.nothing_happened(call)
     referee.given_up(call)
     assert referee.violation is None
