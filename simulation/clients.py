@@ -9,7 +9,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from actors.outcomes import Answered, Fault, Overloaded, Unavailable
-from actors.queries import ReadBin, ReadStock
+from actors.queries import ExplainStock, ReadBin, ReadStock
 from engine import commands as c
 from engine.partitioning import partition_of
 from engine.refusals import Refused
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Ask = Callable[[SimulatedGateway], Awaitable[Any]]
 
 _PAUSE_S = (0.01, 0.3)
-_READS = frozenset({"read_stock", "read_bin", "read_reservation"})
+_READS = frozenset({"read_stock", "read_bin", "read_reservation", "explain"})
 
 
 @dataclass(slots=True)
@@ -155,6 +155,8 @@ class Client:
             )
         if operation.kind == "read_stock":
             return lambda gateway: gateway.lanes.query(partition, ReadStock(SITE, call.skus[0]))
+        if operation.kind == "explain":
+            return lambda gateway: gateway.lanes.query(partition, ExplainStock(SITE, call.skus[0]))
         location = call.location or LOCATIONS[0]
         if operation.kind == "read_bin":
             return lambda gateway: gateway.lanes.query(partition, ReadBin(SITE, call.skus[0], location))

@@ -101,6 +101,7 @@ KINDS = {
     "read_stock": 4,
     "read_bin": 5,
     "read_reservation": 4,
+    "explain": 3,
     "repeat": 5,
     "reuse": 2,
 }
@@ -177,6 +178,7 @@ _LAST_ROUND: tuple[tuple[str, dict[str, Any]], ...] = (
     ("read_reservation", {}),
     ("extend", {"ttl_s": 60}),
     ("pick", {"flag": True}),
+    ("explain", {}),
     ("repeat", {}),
     ("release", {}),
     ("reserve_several", {"ttl_s": 60}),

@@ -50,7 +50,7 @@ def wrong_refusal(
         return _wrong_units(call, refused, models, since)
     if kind == "receive" and code == "lot_expiry_differs":
         return _wrong_date(call, model, since[call.partition])
-    if kind.startswith("read"):
+    if not call.is_command:
         return "it only reads"
     location = call.location or LOCATIONS[0]
     bins = model.bins_between((SITE, call.skus[0], location), since[call.partition], model.seq)

@@ -62,7 +62,7 @@ def _words(operation: Operation) -> str:
             what += ", the rest is not there" if operation.is_short else ""
         case "repeat" | "reuse":
             what = f"of its key {operation.back + 1} from the newest"
-        case "read_stock" | "read_bin":
+        case "read_stock" | "read_bin" | "explain":
             what = f"{skus}{where}"
         case _:
             lot = LOTS[operation.lot]
