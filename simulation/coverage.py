@@ -12,6 +12,10 @@ from simulation.run import Result
 
 EFFECTS = (
     "answer of the database lost",
+    "bin set back by a deposed host",
+    "bin set back by a late message",
+    "bin set back by an overtaken owner",
+    "bin set back by who says it again",
     "commit cancelled, its outcome unknown",
     "commit late",
     "commit refused",

@@ -191,7 +191,7 @@ _LAST_ROUND: tuple[tuple[str, dict[str, Any]], ...] = (
 def _operation(random: Random, client: int, skus: int) -> Operation:
     kind = random.choices(list(KINDS), list(KINDS.values()))[0]
     many = random.randint(2, 4) if kind == "reserve_several" else 1
-    chosen = tuple(random.sample(range(skus), many))
+    chosen = _skus(random, skus, many)
     is_named = random.random() < (0.3 if kind.startswith("reserve") else 1.0)
     return Operation(
         client,
@@ -210,6 +210,16 @@ def _operation(random: Random, client: int, skus: int) -> Operation:
         is_elsewhere=kind == "pick" and random.random() < 0.2,
         strategy=random.choice(STRATEGIES) if kind.startswith("reserve") else "fefo",
     )
+
+
+def _skus(random: Random, skus: int, many: int) -> tuple[int, ...]:
+    """Draw SKUs, hot ones first: what is seldom changed shows what stays wrong."""
+    left = list(range(skus))
+    chosen = []
+    for _ in range(many):
+        chosen.append(random.choices(left, [1 / (1 + sku) for sku in left])[0])
+        left.remove(chosen[-1])
+    return tuple(chosen)
 
 
 def _quantity(random: Random, kind: str) -> int:

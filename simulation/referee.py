@@ -57,6 +57,14 @@ class Referee:
         if self.violation is None:
             self.violation = Violation(f"{promise}: {what}")
 
+    def look(self, *, is_quiet: bool) -> None:
+        """Judge what must not last while nothing goes wrong."""
+        self._listening.judge_time(is_quiet=is_quiet)
+
+    def set_back(self) -> str | None:
+        """Say of which bin the last message is not the newest."""
+        return next((f"{subject} is set back" for subject in self._listening.set_back), None)
+
     def examine(self, host: SimulatedHost) -> None:
         """Judge what a living host says of itself: one that mends its memory had something wrong in it."""
         core = host.running.host

@@ -108,6 +108,7 @@ class _Scene:
         try:
             await self._watch(clients, tasks)
             self._end_troubles()
+            await self._calm(self.referee.set_back, "P8")  # What is asked next changes every bin.
             await self._ask_everything()
             await self._rest()
             self._look(unseen_s=0.0)
@@ -121,6 +122,7 @@ class _Scene:
             self.referee.blame("liveness", f"an error that nobody took: {fault!r} {_where(fault)}")
         for host in self._world.hosts:
             self.referee.examine(host)
+        self.referee.look(is_quiet=not self._trouble.is_under_way and self._unserved() is None)
         if self._world.broken:
             self.referee.blame("liveness", f"a host broke: {self._world.broken[0]}")
         if self.referee.violation is not None:

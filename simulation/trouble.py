@@ -39,6 +39,18 @@ class Trouble:
         if not self.is_over and getattr(self, f"_{fault.kind}")(fault) is not False:
             self.counts[fault.kind] += 1
 
+    @property
+    def is_under_way(self) -> bool:
+        """Whether anything goes wrong now, or is held up by what went wrong."""
+        world, now_s = self._world, self._world.loop.time()
+        weathers = (world.network.weather, world.storage.weather, world.broadcast.weather)
+        return (
+            weathers != (Weather(), StorageWeather(), BroadcastWeather())
+            or any(process.is_paused and process.is_alive for process in self._paused)
+            or world.network.is_held
+            or any(until_s > now_s for until_s in world.storage.cut_off_until_s.values())
+        )
+
     def end(self) -> None:
         """Let nothing go wrong any more."""
         self.is_over = True

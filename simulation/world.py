@@ -14,6 +14,7 @@ from actors.outcomes import Fault, Unavailable
 from actors.reservations import SpanningReservations
 from actors.running_host import RunningHost
 from actors.supervisor import HostProcess, Supervisor
+from persistence.nats.subjects import stock_subject
 from simulation.broadcast import Broadcast, RemoteStreams
 from simulation.loop import Process, SimulatedLoop
 from simulation.network import Network
@@ -251,15 +252,17 @@ class _Launcher:
             world.clock(name),
             stopwatch=world.loop.time,
         )
+        streams = RemoteStreams(world.broadcast, name)
         running = RunningHost(
             core,
-            RemoteStreams(world.broadcast),
+            streams,
             cursors(world.storage),
             directory(world.storage),
             token=TOKEN,
             partitions=world.partitions,
             on_broken=broken,
         )
+        streams.mended = lambda: _mended(running)
         # Importing, connecting and preparing take a while, in which nothing of it listens.
         await asyncio.sleep(world.random.uniform(*_START_S))
         address = await running.start("127.0.0.1")
@@ -281,6 +284,12 @@ class _Launcher:
         assert isinstance(process, SimulatedHost)
         await process.running.stop()
         self._world.kill_host(process)
+
+
+def _mended(running: RunningHost) -> set[str]:
+    """Return the subjects of bins that a host says again for their owner."""
+    doubtful = running.courier.overtaken._doubtful
+    return {stock_subject(*key[1:]) for keys in doubtful.values() for key in keys}
 
 
 def _settle(answer: asyncio.Future[Any], result: object, fault: Exception | None) -> None:

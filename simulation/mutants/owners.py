@@ -17,6 +17,7 @@ from actors.image import Image
 from actors.key_window import KeyWindow
 from actors.loader import Loaded, Loader
 from actors.outcomes import Unavailable
+from actors.overtaken import Overtaken
 from actors.queries import QUERY_NAMES, ReadStock
 from actors.read_gate import ReadGate
 from actors.recovery import restore_partitions
@@ -203,6 +204,8 @@ SEEDED: tuple[tuple[Any, ...], ...] = (
     ("a snapshot forgets a stock at times", "P7", (Image, "__init__", _forget_at_times)),
     ("a stock is shown without its last bin", "P5", (host, "stock_view", _short_of_a_bin)),
     ("an error in a task is left alone", "liveness", (SpanningReservations, "extend", _fail)),
+    ("what others overtook is not said again", "P8", (Overtaken, "doubt", _forget)),
+    ("what a broken connection had is not repeated", "P8", (Courier, "_repeat_later", _forget)),
     ("old states are broadcast again", "P8", (Courier, "_publish", _publish_again)),
     ("no move is ever carried out", "liveness", (LaneGateway, "submit", _no_moves)),
     ("a gateway forgets whom it asked", "liveness", (LaneGateway, "query", _no_answer)),
