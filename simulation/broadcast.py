@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, NamedTuple
 
-from persistence.nats.subjects import ledger_subject
+from actors.overtaken import Overtaken
+from persistence.nats.subjects import ledger_subject, stock_subject
 from persistence.ports import Message, Unavailable
 from simulation.loop import SimulatedLoop
 from simulation.storage import _fail, _give
@@ -178,3 +179,8 @@ class RemoteStreams:
             last = messages[-1].message_id if messages else None
             tails[number] = int(last.rpartition(":")[2]) if last is not None else 0
         return tails
+
+
+def subjects_in_doubt(overtaken: Overtaken) -> set[str]:
+    """Return the subjects of bins that a host says again for their owner."""
+    return {stock_subject(*key[1:]) for keys in overtaken._doubtful.values() for key in keys}

@@ -121,6 +121,8 @@ FAULTS = {
     "storage_slow": 2,
     "storage_fails": 3,
     "storage_loses_answers": 4,
+    "harm_snapshot": 5,
+    "harm_ledger": 2,
     "streams_down": 2,
     "streams_cut": 2,
     "streams_forget": 2,

@@ -185,6 +185,7 @@ class _Scene:
         await self._calm(self._restless)
         await asyncio.sleep(_SETTLING_S)
         await self._calm(self._unaudited, "P7")
+        await self._calm(world.harming.wrong_row, "P7")
         for host in list(world.hosts):
             if host.running.host.owned:
                 await host.running.snapshotter.flush()
@@ -203,6 +204,8 @@ class _Scene:
         """Say which owner has never compared its memory with the ledger."""
         for model in self.referee.models:
             host = self._world.owner_of(model.partition)
+            if host is not None and host.running.host.gauges.drift:
+                return f"{host.name} counts a drift of {host.running.host.gauges.drift}"
             if host is not None and model.stocks and not host.running.host.gauges.audits:
                 return f"{host.name} has not compared memory with the ledger"
         return None

@@ -48,6 +48,7 @@ class Trouble:
             weathers != (Weather(), StorageWeather(), BroadcastWeather())
             or any(process.is_paused and process.is_alive for process in self._paused)
             or world.network.is_held
+            or world.harming.is_ledger_harmed
             or any(until_s > now_s for until_s in world.storage.cut_off_until_s.values())
         )
 
@@ -62,6 +63,7 @@ class Trouble:
         world.doomed_s.clear()
         world.broadcast.weather = BroadcastWeather()
         world.clock_ahead_ms.clear()
+        world.harming.restore()
         for process in self._paused:
             world.loop.go_on(process)
         self._paused.clear()
@@ -219,6 +221,13 @@ class Trouble:
         weather = self._world.storage.weather
         weather.lose_odds = 0.05 + 0.4 * fault.size
         self._later(fault.seconds, lambda: setattr(weather, "lose_odds", 0.0))
+
+    def _harm_snapshot(self, fault: Fault) -> bool:
+        return self._world.harming.harm_snapshot(fault.target + fault.steps, fault.size)
+
+    def _harm_ledger(self, fault: Fault) -> bool:
+        """An entry is harmed while its owner dies; somebody puts it right later."""
+        return self._world.harming.harm_ledger(fault.target + fault.steps, 1.0 + 2 * fault.seconds)
 
     # Streams
 

@@ -14,8 +14,8 @@ from actors.outcomes import Fault, Unavailable
 from actors.reservations import SpanningReservations
 from actors.running_host import RunningHost
 from actors.supervisor import HostProcess, Supervisor
-from persistence.nats.subjects import stock_subject
-from simulation.broadcast import Broadcast, RemoteStreams
+from simulation.broadcast import Broadcast, RemoteStreams, subjects_in_doubt
+from simulation.harming import Harming
 from simulation.loop import Process, SimulatedLoop
 from simulation.network import Network
 from simulation.storage import RemoteLedger, RemoteSnapshots, Storage, cursors, directory
@@ -64,6 +64,7 @@ class World:
         loop.network = self.network
         self.storage = Storage(loop, Random(f"storage {seed}"), partitions)
         self.broadcast = Broadcast(loop, Random(f"broadcast {seed}"))
+        self.harming = Harming(self)
         self.random = Random(f"world {seed}")
         self.hosts: list[SimulatedHost] = []
         """Those whose process lives."""
@@ -245,7 +246,7 @@ class _Launcher:
                 recovered_keys=40,
                 snapshot_interval_s=0.7,
                 snapshot_entries=200,
-                active_stocks_max=4,
+                active_stocks_max=2,
             ),
             RemoteLedger(world.storage, name),
             RemoteSnapshots(world.storage, name),
@@ -262,7 +263,7 @@ class _Launcher:
             partitions=world.partitions,
             on_broken=broken,
         )
-        streams.mended = lambda: _mended(running)
+        streams.mended = lambda: subjects_in_doubt(running.courier.overtaken)
         # Importing, connecting and preparing take a while, in which nothing of it listens.
         await asyncio.sleep(world.random.uniform(*_START_S))
         address = await running.start("127.0.0.1")
@@ -284,12 +285,6 @@ class _Launcher:
         assert isinstance(process, SimulatedHost)
         await process.running.stop()
         self._world.kill_host(process)
-
-
-def _mended(running: RunningHost) -> set[str]:
-    """Return the subjects of bins that a host says again for their owner."""
-    doubtful = running.courier.overtaken._doubtful
-    return {stock_subject(*key[1:]) for keys in doubtful.values() for key in keys}
 
 
 def _settle(answer: asyncio.Future[Any], result: object, fault: Exception | None) -> None:
