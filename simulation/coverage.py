@@ -30,6 +30,7 @@ EFFECTS = (
     "host woken after it was replaced",
     "request of a host that is cut off",
     "request refused, the ledger does not hold",
+    "row harmed as its owner died",
     "snapshot rebuilt after a row was harmed",
     "stream message forgotten",
     "stream message late, its sender has sent it again",

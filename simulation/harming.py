@@ -1,7 +1,8 @@
-"""Harms what is stored, and knows what of it has not been put right: snapshots' rows, and entries of the ledger.
+"""Harms what is stored, and knows what of it is not put right yet: rows of snapshots, entries of the ledger.
 
-Rows are harmed of stocks that rest, in ways that are promised to be noticed: ADR 20. An entry is harmed that
-the next owner has to apply, when its owner dies; an operator puts it right, and restarts who refuses it.
+Rows are harmed of stocks that rest, or whose owner dies, in ways that are promised to be noticed (ADR 20). An
+entry is harmed that the next owner has to apply, when its owner dies; an operator puts it right, and restarts
+who refuses it.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class Harming:
         self._world = world
         self._rows: list[tuple[int, Row]] = []
         self.ever: set[int] = set()
-        """Partitions of whose snapshot a row was harmed, or an entry: their owners may find fault with them."""
+        """Partitions that were harmed: their owners may find fault with them."""
         self.places: set[tuple[int, int]] = set()
         """(partition, seq) of all entries that ever were harmed."""
         self._entries: dict[int, Entry] = {}
@@ -59,25 +60,33 @@ class Harming:
     # Snapshots
 
     def harm_snapshot(self, target: int, size: float) -> bool:
-        """Harm a row of a stock that rests; return whether there was one."""
-        resting = self._resting()
-        if not resting:
+        """Harm a row of a stock that rests, or whose owner dies now; return whether there was one."""
+        found = self._resting()
+        is_resting = bool(found)
+        if not is_resting:
+            found = [(number, key) for number, _, tables in self._served() for key in tables.lots]
+        if not found:
             return False
-        number, key = resting[target % len(resting)]
+        number, key = found[target % len(found)]
         tables = self._world.storage.database.partitions[number]
         kinds = [self._harm_lot, self._harm_reservation, self._harm_line]
-        first = int(size * 1000)
-        for place in range(len(kinds)):
-            row = kinds[(first + place) % len(kinds)](tables, key, first // len(kinds))
-            if row is not None:
-                if row.now is None:
-                    del row.table[row.key]
-                else:
-                    row.table[row.key] = row.now
-                self._rows.append((number, row))
-                self.ever.add(number)
-                return True
-        return False
+        chance = int(size * 10_000)
+        rows = (kinds[(chance + place) % len(kinds)](tables, key, chance // len(kinds)) for place in range(3))
+        row = next((row for row in rows if row is not None), None)
+        if row is None:
+            return False
+        if row.now is None:
+            del row.table[row.key]
+        else:
+            row.table[row.key] = row.now
+        self._rows.append((number, row))
+        self.ever.add(number)
+        owner = self._world.owner_of(number)
+        if not is_resting and owner is not None:
+            self._world.kill_host(owner)
+        what = "row harmed of a stock that rests" if is_resting else "row harmed as its owner died"
+        self._world.loop.effects[what] += 1
+        return True
 
     def wrong_row(self) -> str | None:
         """Say which partition still has a row that was harmed."""

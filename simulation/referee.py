@@ -83,7 +83,7 @@ class Referee:
         self._world.harming.replaced(number)
 
     def _judge_served(self, call: Call, outcome: object) -> None:
-        """Judge that nobody serves a partition whose ledger does not hold, and that callers are told where."""
+        """Judge that nobody serves a ledger that does not hold, and that callers are told where."""
         harming, loop = self._world.harming, self._world.loop
         if isinstance(outcome, LedgerRefused):
             loop.effects["request refused, the ledger does not hold"] += 1

@@ -49,8 +49,8 @@ class Storage:
     """The server. `on_committed(writer, entries)` is told of each commit at its instant.
 
     `on_saved` is told under which epochs, and up to which entry, snapshots of partitions were written, and
-    `on_saving` the rows before they are; `on_claimed` and `on_replaced` of partitions that are taken over, and
-    whose snapshots are written anew.
+    `on_saving` of the rows before they are; `on_claimed` and `on_replaced` of partitions that are taken over,
+    and whose snapshots are written anew.
     """
 
     def __init__(self, loop: SimulatedLoop, random: Random, partitions: int) -> None:

@@ -246,7 +246,7 @@ class _Launcher:
                 recovered_keys=40,
                 snapshot_interval_s=0.7,
                 snapshot_entries=200,
-                active_stocks_max=2,
+                active_stocks_max=4,
             ),
             RemoteLedger(world.storage, name),
             RemoteSnapshots(world.storage, name),

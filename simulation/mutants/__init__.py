@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 from unittest.mock import patch
 
-from simulation.mutants import choices, decisions, misdeeds, owners
+from simulation.mutants import beliefs, choices, decisions, misdeeds, owners
 
 
 class Mutant:
@@ -35,7 +35,7 @@ class Mutant:
         return stack
 
 
-_THEMES = (owners, decisions, choices, misdeeds)
+_THEMES = (owners, beliefs, decisions, choices, misdeeds)
 
 MUTANTS = tuple(
     Mutant(name, breaks, *changes) for theme in _THEMES for name, breaks, *changes in theme.SEEDED
