@@ -28,6 +28,7 @@ EFFECTS = (
     "host killed before it served",
     "host restarted after its ledger was mended",
     "host woken after it was replaced",
+    "partition moved as it was wished",
     "request of a host that is cut off",
     "request refused, the ledger does not hold",
     "row harmed as its owner died",

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from engine.entries import Entry
     from engine.images import LotRow, ReservationRow, Rows
     from persistence.memory.database import PartitionTables
-    from simulation.world import SimulatedHost, World
+    from simulation.launching import SimulatedHost
+    from simulation.world import World
 
 SETS_BACK_RESERVATIONS = False
 """Whether a reservation's row is set back to what it was before too: not promised to be noticed yet."""

@@ -131,6 +131,7 @@ FAULTS = {
     "gateway_clock_steps": 2,
     "depose_host": 8,
     "hand_over": 3,
+    "wish": 3,
     "give_up": 1,
 }
 

@@ -24,7 +24,8 @@ from simulation.refusing import wrong_refusal
 if TYPE_CHECKING:
     from engine.entries import Entry
     from simulation.clients import Call
-    from simulation.world import SimulatedHost, World
+    from simulation.launching import SimulatedHost
+    from simulation.world import World
 
 
 class Violation(Exception):

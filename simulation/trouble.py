@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 from persistence.ports import Unavailable
 from simulation.broadcast import BroadcastWeather
 from simulation.network import Weather
-from simulation.storage import StorageWeather
+from simulation.plan import SITE
+from simulation.storage import StorageWeather, done
 
 if TYPE_CHECKING:
+    from simulation.launching import SimulatedHost
     from simulation.loop import Process
     from simulation.plan import Fault
-    from simulation.world import SimulatedHost, World
+    from simulation.world import World
 
 _HOUR_MS = 3_600_000
 
@@ -105,6 +107,17 @@ class Trouble:
             target = others[fault.steps % len(others)]
             self._world.loop.spawn(source.process, _give(source, share, target.address))
         return source is not None and bool(others) and bool(source.running.host.owned)
+
+    def _wish(self, fault: Fault) -> None:
+        """An administrator wants an SKU to have a host of its own, or not any more, or an even spread."""
+        wishes = self._world.wishes
+        isolated = done(wishes.wished()).isolated
+        if isolated:
+            done(wishes.join(isolated[0]))
+        elif fault.size < 0.6:
+            done(wishes.isolate((SITE, f"SKU-{fault.target % 7}")))
+        else:
+            done(wishes.spread(2 + fault.target % 2))
 
     def _kill_starting(self, fault: Fault) -> bool:
         """Kill a host, and the one that is started for it before that serves."""
