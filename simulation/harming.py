@@ -114,8 +114,17 @@ class Harming:
         if not places:
             return None
         place = places[chance % len(places)]
-        ways = _LOT_WAYS if rows[place].seq == newest[place].seq else _LOT_WAYS[:1]
+        # Of a lot that the tail changes, balances alone are looked at: the rest may be made anew by then.
+        ways = _LOT_WAYS if self._is_still(rows[place].partition, key, *place) else _LOT_WAYS[:2]
         return Row(rows, place, ways[chance // len(places) % len(ways)](rows[place]))
+
+    def _is_still(self, number: int, key: tuple[str, str], location: str, code: str) -> bool:
+        """Whether a lot has not changed since its row was written, durably or not."""
+        owned = next(host.running.host.owned[number] for one, host, _ in self._served() if one == number)
+        stock = owned.state.stocks.get(key)
+        bin_ = stock.bins.get(location) if stock is not None else None
+        lot = bin_.lot(code) if bin_ is not None else None
+        return lot is None or lot.seq <= owned.snapshot_seq
 
     def _harm_reservation(self, tables: PartitionTables, key: tuple[str, str], chance: int) -> Row | None:
         number = self._open_at(tables, key, chance)
@@ -136,12 +145,19 @@ class Harming:
         garbled = lines[line]._replace(allocations=lines[line].allocations[:-1])
         return Row(lines, line, None if chance % 2 else garbled)
 
-    @staticmethod
-    def _open_at(tables: PartitionTables, key: tuple[str, str], chance: int) -> int | None:
+    def _open_at(self, tables: PartitionTables, key: tuple[str, str], chance: int) -> int | None:
+        """Return a reservation that is open at a stock, and that no entry behind the snapshot touches.
+
+        One that the tail resolves is not open at its stock any more, and is compared when it is asked for.
+        """
+        owned = next(host.running.host.owned[number] for number, host, one in self._served() if one is tables)
+        reservations = owned.state.reservations.values()
+        touched = {one.number for one in reservations if one.seq > owned.snapshot_seq}
         numbers = [
             number
             for number, lines in sorted(tables.lines.items())
             if number in tables.reservations
+            and number not in touched
             and any(row.open and (row.site, row.sku) == key for row in lines.values())
         ]
         return numbers[chance % len(numbers)] if numbers else None

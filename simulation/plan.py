@@ -135,6 +135,10 @@ FAULTS = {
     "give_up": 1,
 }
 
+MOVES = frozenset({"hand_over", "wish"})
+"""What moves partitions on purpose. Where nothing else happens, no request may fail."""
+_MOVES_ALONE_ODDS = 0.06
+
 
 def plan(seed: int, operations: int = 1_000, *, faults: bool = True, calm_after: int | None = None) -> Plan:
     """Return the plan of a seed. With `calm_after`, all faults come before that operation."""
@@ -146,7 +150,10 @@ def plan(seed: int, operations: int = 1_000, *, faults: bool = True, calm_after:
         for sku in range(skus)
     ]
     count = random.randint(4, 16) if faults else 0
-    troubles = sorted(_fault(random, min(operations, calm_after or operations)) for _ in range(count))
+    kinds = FAULTS
+    if random.random() < _MOVES_ALONE_ODDS:
+        kinds, count = {kind: FAULTS[kind] for kind in FAULTS if kind in MOVES}, count // 2
+    troubles = sorted(_fault(random, min(operations, calm_after or operations), kinds) for _ in range(count))
     return Plan(seed, (*stocked, *drawn[skus:]), tuple(troubles), clients, 8, skus, calm_after=calm_after)
 
 
@@ -237,8 +244,8 @@ def _quantity(random: Random, kind: str) -> int:
     return random.choices((1, 2, 3, 5, 9), (8, 4, 3, 2, 1))[0]
 
 
-def _fault(random: Random, operations: int) -> Fault:
-    kind = random.choices(list(FAULTS), list(FAULTS.values()))[0]
+def _fault(random: Random, operations: int, kinds: dict[str, int]) -> Fault:
+    kind = random.choices(list(kinds), list(kinds.values()))[0]
     seconds = random.choice((0.05, 0.3, 1.0, 2.5))
     if kind == "pause_host":
         seconds = random.choice((0.5, 2.0, 7.0, 9.0, 14.0))  # It is replaced after 4.

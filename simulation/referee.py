@@ -35,8 +35,10 @@ class Violation(Exception):
 class Referee:
     """Follows every commit, message and answer of a run."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, *, must_answer: bool = False) -> None:
         self._world = world
+        self._must_answer = must_answer
+        """Whether nothing goes wrong: partitions may move on purpose, and no request fails for that."""
         self.models = [LedgerModel(number) for number in range(world.partitions)]
         self.causes = Causes(self.models)
         self.violation: Violation | None = None
@@ -154,6 +156,8 @@ class Referee:
             self._judge_refusal(call, outcome)
         else:
             self.unknown += 1
+            if self._must_answer:
+                self.blame("liveness", f"{call.key} fails while nothing goes wrong: {told}")
 
     def nothing_happened(self, call: Call, told: str = "nothing happened") -> None:
         """Judge a fault that says so, of a key that was sent once."""

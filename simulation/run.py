@@ -18,7 +18,7 @@ import structlog
 from actors.outcomes import Answered
 from simulation.clients import Client
 from simulation.loop import Process, SimulatedLoop, Stuck
-from simulation.plan import Operation, Plan, last_round
+from simulation.plan import MOVES, Operation, Plan, last_round
 from simulation.referee import Referee, Violation
 from simulation.trouble import Trouble
 from simulation.world import World
@@ -86,7 +86,7 @@ class _Scene:
         self._plan = plan
         self._loop = loop
         self._world = World(loop, plan.seed, plan.partitions, plan.hosts)
-        self.referee = Referee(self._world)
+        self.referee = Referee(self._world, must_answer=all(fault.kind in MOVES for fault in plan.faults))
         self._trouble = Trouble(self._world)
         self._begun = 0
         self._calm_s: float | None = None

@@ -39,5 +39,5 @@ def _what_fits(state: Partition, entries: Iterable[Entry]) -> None:
 SEEDED: tuple[tuple[Any, ...], ...] = (
     ("origins are not looked up", "P5 P7", (Origins, "wrong", _nothing_wrong)),
     ("stocks of a snapshot are not compared", "P2 P5 P7", (Soundness, "of_stocks", _sound)),
-    ("a ledger that does not hold is served", "P7", (rebuilding, "apply_all", _what_fits)),
+    ("a ledger that does not hold is served", "P7 P8", (rebuilding, "apply_all", _what_fits)),
 )

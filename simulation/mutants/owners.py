@@ -18,10 +18,11 @@ from actors.key_window import KeyWindow
 from actors.loader import Loaded, Loader
 from actors.outcomes import Unavailable
 from actors.overtaken import Overtaken
+from actors.ownership import Ownership
 from actors.queries import QUERY_NAMES, ReadStock
 from actors.read_gate import ReadGate
 from actors.recovery import restore_partitions
-from actors.requests import Request
+from actors.requests import Request, Status
 from actors.reservations import SpanningReservations
 from actors.snapshotter import Snapshotter
 from engine import views
@@ -157,6 +158,13 @@ def _not_found_at_times(self: Host, owned: Any, request: Request) -> None:  # no
     _handle(self, owned, request)
 
 
+def _send_away(self: Ownership, requests: list[Request]) -> None:
+    for request in requests:
+        self._forget(request)
+        self._host.in_flight -= 1
+        self._host.turn_away(request, Status.UNAVAILABLE)
+
+
 def _forget_at_times(self: Image, owned: Any) -> None:  # noqa: ANN401
     if owned.state.seq % 7 == 0 and owned.dirty_stocks:
         owned.dirty_stocks.remove(min(owned.dirty_stocks))
@@ -207,6 +215,7 @@ SEEDED: tuple[tuple[Any, ...], ...] = (
     ("what others overtook is not said again", "P8", (Overtaken, "doubt", _forget)),
     ("what a broken connection had is not repeated", "P8", (Courier, "_repeat_later", _forget)),
     ("old states are broadcast again", "P8", (Courier, "_publish", _publish_again)),
+    ("who waits for a move is sent away", "liveness", (Ownership, "give_back", _send_away)),
     ("no move is ever carried out", "liveness", (LaneGateway, "submit", _no_moves)),
     ("a gateway forgets whom it asked", "liveness", (LaneGateway, "query", _no_answer)),
 )
