@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from simulation.explaining import wrong_explanation
 from simulation.plan import LOCATIONS, SITE
 from simulation.shown import View, bin_shown, promise_shown, stock_shown
 
@@ -64,9 +65,12 @@ def wrong_read(call: Call, view: View, models: Sequence[LedgerModel]) -> Wrong |
         shares = [promise, *_shares(promise, models)]
         return _wrong_choice(view, [(share, _window(call, share, models)) for share in shares])
     seq = view["seq"]
-    if call.operation.kind == "read_stock":
+    if call.operation.kind in ("read_stock", "explain"):
         if not since <= seq <= model.seq:
             return "P5", f"it is shown at {seq}, the ledger was at {since} and is at {model.seq}"
+        if call.operation.kind == "explain":
+            wrong = wrong_explanation(view, model, SITE, call.skus[0])
+            return None if wrong is None else ("P5", f"it is explained wrongly: {wrong}")
         expected = stock_shown(model, SITE, call.skus[0], seq)
     else:
         place = (SITE, call.skus[0], call.location or LOCATIONS[0])

@@ -5,12 +5,13 @@ memory of which message ids were seen. What was sent on a connection that breaks
 again on the next one: late, and twice.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
-from persistence.nats.subjects import ledger_subject
+from actors.overtaken import Overtaken
+from persistence.nats.subjects import ledger_subject, stock_subject
 from persistence.ports import Message, Unavailable
 from simulation.loop import SimulatedLoop
 from simulation.storage import _fail, _give
@@ -31,6 +32,17 @@ class BroadcastWeather:
     is_down: bool = False
 
 
+class Speaker(NamedTuple):
+    """Who sends a message."""
+
+    host: str
+    connection: int
+    is_mending: bool = False
+    """Whether it says again what others may have overwritten."""
+    is_late: bool = False
+    """Whether it has given up the connection on which the message was under way."""
+
+
 class Broadcast:
     """The server: streams `STOCK` and `LEDGER`. `on_message` is told of what is stored, and who sent it."""
 
@@ -40,7 +52,7 @@ class Broadcast:
         self.weather = BroadcastWeather()
         self.stock: dict[str, bytes] = {}
         self.ledger: dict[str, list[Message]] = {}
-        self.on_message: Callable[[Message, int], None] = lambda *_: None
+        self.on_message: Callable[[Message, Speaker], None] = lambda *_: None
         self.connections = 0
         self.epoch = 0
         """Rises when the server comes back: who published before has to look what is there."""
@@ -56,8 +68,8 @@ class Broadcast:
         """Have something happen on the server or on the way back."""
         self.loop.call_later(self.delay_s(), act, *args, context=self._world)
 
-    def store(self, message: Message, connection: int) -> None:
-        """Take a message of a connection; one whose id was seen is taken for a repeat."""
+    def store(self, message: Message, speaker: Speaker) -> None:
+        """Take a message; one whose id was seen is taken for a repeat."""
         if message.message_id is not None:
             if message.message_id in self._seen:
                 self.loop.effects["stream message twice, and dropped"] += 1
@@ -68,18 +80,18 @@ class Broadcast:
             self._stored_s[message.subject] = self.loop.time()
         else:
             self.ledger.setdefault(message.subject, []).append(message)
-        self.on_message(message, connection)
+        self.on_message(message, speaker)
 
-    def store_late(self, message: Message, connection: int) -> None:
+    def store_late(self, message: Message, speaker: Speaker) -> None:
         """Take a message from a connection that its sender has given up; messages stay in their order."""
         epoch = self.epoch
 
         def arrive() -> None:
             if self.epoch == epoch and not self.weather.is_down:
                 self.loop.effects["stream message late, its sender has sent it again"] += 1
-                self.store(message, connection)
+                self.store(message, speaker)
 
-        self.loop.call_later(self._late_s(connection), arrive, context=self._world)
+        self.loop.call_later(self._late_s(speaker.connection), arrive, context=self._world)
 
     def _late_s(self, connection: int) -> float:
         """Return how late a given-up connection's messages are: all alike."""
@@ -102,15 +114,18 @@ class Broadcast:
 class RemoteStreams:
     """One host's connection to the streams."""
 
-    def __init__(self, server: Broadcast) -> None:
+    def __init__(self, server: Broadcast, host: str) -> None:
         self._server = server
         server.connections += 1
-        self._number = server.connections
+        self._speaker = Speaker(host, server.connections)
+        self.mended: Callable[[], Collection[str]] = frozenset
+        """Subjects on which the host says again what others may have overwritten."""
         self._epoch = server.epoch
 
     async def publish(self, messages: Sequence[Message]) -> None:
         """See `Streams.publish`."""
-        await self._ask(lambda: self._publish(tuple(messages)))
+        mended = self.mended()
+        await self._ask(lambda: self._publish(tuple(messages), mended))
 
     async def ledger_tails(self, partitions: Sequence[int]) -> dict[int, int]:
         """See `Streams.ledger_tails`."""
@@ -139,7 +154,7 @@ class RemoteStreams:
         server.later(serve)
         return await answer
 
-    def _publish(self, messages: Sequence[Message]) -> None:
+    def _publish(self, messages: Sequence[Message], mended: Collection[str]) -> None:
         server = self._server
         most = len(messages)
         odds = server.weather.lose_odds
@@ -147,12 +162,13 @@ class RemoteStreams:
         if is_cut:
             most = server.random.randint(0, most)
         for message in messages[:most]:
-            server.store(message, self._number)
+            server.store(message, self._speaker._replace(is_mending=message.subject in mended))
         if is_cut:
             if server.random.random() < 0.5:
                 server.connections += 1
+                late = self._speaker._replace(connection=server.connections, is_late=True)
                 for message in messages[most:]:
-                    server.store_late(message, server.connections)
+                    server.store_late(message, late._replace(is_mending=message.subject in mended))
             raise Unavailable("the connection to the streams was cut")
 
     def _tails(self, partitions: Sequence[int]) -> dict[int, int]:
@@ -163,3 +179,8 @@ class RemoteStreams:
             last = messages[-1].message_id if messages else None
             tails[number] = int(last.rpartition(":")[2]) if last is not None else 0
         return tails
+
+
+def subjects_in_doubt(overtaken: Overtaken) -> set[str]:
+    """Return the subjects of bins that a host says again for their owner."""
+    return {stock_subject(*key[1:]) for keys in overtaken._doubtful.values() for key in keys}

@@ -13,6 +13,7 @@ from simulation.deeds import expiry_of, wrong_change, wrong_lines, wrong_on_stoc
 from simulation.model import NO_BIN, LedgerModel, partition_of
 from simulation.plan import SITE
 from simulation.promises import Promise
+from simulation.serving import wrong_places
 
 if TYPE_CHECKING:
     from engine.entries import Entry
@@ -138,10 +139,20 @@ class Causes:
             return wrong_on_stock(call, entries, self._models[first.partition])
         promise = self._promise(*call.subject)
         if promise is None or promise.parts is None:
-            return "there is no such reservation" if promise is None else wrong_change(call, entries, promise)
+            return (
+                "there is no such reservation"
+                if promise is None
+                else self._wrong_change(call, entries, promise)
+            )
         found = [(entry.kind, entry.partition, entry.reservation) for entry in entries]
         is_noted = found == [("request_noted", promise.partition, promise.number)]
         return None if is_noted else f"it was not noted first, but {found}"
+
+    def _wrong_change(self, call: Call, entries: Sequence[Entry], promise: Promise) -> str | None:
+        wrong = wrong_change(call, entries, promise)
+        if wrong is not None or call.operation.kind == "extend":
+            return wrong
+        return wrong_places(call, entries, promise, self._models[promise.partition])
 
     def _numbers(self, call: Call) -> list[int]:
         """Return the partition of each line of a reservation."""
@@ -193,7 +204,7 @@ class Causes:
             return f"there is no share {rest}"
         if word == "confirm":
             return self._wrong_confirm(home.attempt or "", entries)
-        return wrong_change(call, entries, share) if not word else f"there is no step {word}"
+        return self._wrong_change(call, entries, share) if not word else f"there is no step {word}"
 
     # Under an attempt's name
 

@@ -9,11 +9,11 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from actors.outcomes import Answered, Fault, Overloaded, Unavailable
-from actors.queries import ReadBin, ReadStock
+from actors.queries import ExplainStock, ReadBin, ReadStock
 from engine import commands as c
 from engine.partitioning import partition_of
 from engine.refusals import Refused
-from simulation.plan import LOCATIONS, LOTS, SITE, Operation
+from simulation.plan import EXPIRE_AFTER_MS, LOCATIONS, LOTS, SITE, Operation
 from simulation.shown import address_of
 from simulation.world import EPOCH_MS, GatewayDied, SimulatedGateway, World
 
@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 Ask = Callable[[SimulatedGateway], Awaitable[Any]]
 
 _PAUSE_S = (0.01, 0.3)
-_READS = frozenset({"read_stock", "read_bin", "read_reservation"})
-_L1_EXPIRES_AT_MS = EPOCH_MS + 8_000
+_READS = frozenset({"read_stock", "read_bin", "read_reservation", "explain"})
 
 
 @dataclass(slots=True)
@@ -148,7 +147,7 @@ class Client:
         operation, key, partition = call.operation, call.key, call.partition
         if operation.kind.startswith("reserve"):
             lines = tuple(
-                c.ReserveLine(SITE, sku, operation.quantity, call.location, None, "fefo", index)
+                c.ReserveLine(SITE, sku, operation.quantity, call.location, None, operation.strategy, index)
                 for index, sku in enumerate(call.skus)
             )
             return lambda gateway: gateway.reservations.reserve(
@@ -156,6 +155,8 @@ class Client:
             )
         if operation.kind == "read_stock":
             return lambda gateway: gateway.lanes.query(partition, ReadStock(SITE, call.skus[0]))
+        if operation.kind == "explain":
+            return lambda gateway: gateway.lanes.query(partition, ExplainStock(SITE, call.skus[0]))
         location = call.location or LOCATIONS[0]
         if operation.kind == "read_bin":
             return lambda gateway: gateway.lanes.query(partition, ReadBin(SITE, call.skus[0], location))
@@ -217,7 +218,7 @@ def _command(operation: Operation, sku: str, location: str) -> c.Command:
     quantity, lot = operation.quantity, LOTS[operation.lot]
     match operation.kind:
         case "receive":
-            expires_at_ms = _L1_EXPIRES_AT_MS if lot == "L1" else None
+            expires_at_ms = EPOCH_MS + EXPIRE_AFTER_MS[lot] if lot in EXPIRE_AFTER_MS else None
             return c.ReceiveStock(SITE, sku, location, quantity, lot, expires_at_ms)
         case "pick_stock":
             return c.PickStock(SITE, sku, quantity, location)

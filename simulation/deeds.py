@@ -10,8 +10,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from simulation.model import NO_BIN, LedgerModel
-from simulation.plan import LOCATIONS, LOTS, SITE
+from simulation.plan import EXPIRE_AFTER_MS, LOCATIONS, LOTS, SITE
 from simulation.promises import Promise
+from simulation.serving import wrong_lots
+from simulation.world import EPOCH_MS
 
 if TYPE_CHECKING:
     from engine.entries import Entry
@@ -37,7 +39,7 @@ def wrong_on_stock(call: Call, entries: Sequence[Entry], model: LedgerModel) -> 
     if any((entry.site, entry.sku) != (SITE, call.skus[0]) for entry in entries if entry.sku is not None):
         return f"not (only) {call.skus[0]} was changed"
     if kind == "move":
-        return _wrong_move(call, entries)
+        return _wrong_move(call, entries, model)
     if any(entry.reservation is not None for entry in entries):
         return "a reservation was changed"
     extra = {"stock_unheld"} if kind == "count" else set()
@@ -46,12 +48,13 @@ def wrong_on_stock(call: Call, entries: Sequence[Entry], model: LedgerModel) -> 
     if kind == "pick_stock":
         if call.location is not None and any(entry.location != call.location for entry in entries):
             return f"another bin than {call.location} was changed"
-        return _unequal(sum(entry.quantity for entry in entries), operation.quantity)
+        wrong = _unequal(sum(entry.quantity for entry in entries), operation.quantity)
+        return wrong or wrong_lots(model, call.skus[0], entries, entries[0].at_ms, "fefo", call.location)
     location = call.location or LOCATIONS[0]
     if any(entry.location != location for entry in entries):
         return f"another bin than {location} was changed"
     if kind in ("hold", "unhold"):
-        return _wrong_hold(call, entries)
+        return _wrong_hold(call, entries, model)
     return _wrong_level(call, entries, model)
 
 
@@ -63,7 +66,8 @@ def _wrong_level(call: Call, entries: Sequence[Entry], model: LedgerModel) -> st
     meant = bin_.lot(lot or "") if kind == "receive" else bin_.meant(lot)
     if meant is None or {entry.lot for entry in entries} != {meant.code}:
         return f"lot {main.lot} was changed, meant was {lot}"
-    if kind == "receive" and (main.expires_at_ms is not None) != (lot == "L1"):
+    due_ms = EPOCH_MS + EXPIRE_AFTER_MS[lot] if lot in EXPIRE_AFTER_MS else None
+    if kind == "receive" and main.expires_at_ms != due_ms:
         return f"lot {lot} expires at {main.expires_at_ms}"
     if kind != "count":
         reason = "found" if kind == "adjust" else None
@@ -77,16 +81,20 @@ def _wrong_level(call: Call, entries: Sequence[Entry], model: LedgerModel) -> st
     return _unequal(main.on_hand, operation.quantity)
 
 
-def _wrong_hold(call: Call, entries: Sequence[Entry]) -> str | None:
+def _wrong_hold(call: Call, entries: Sequence[Entry], model: LedgerModel) -> str | None:
     lot = LOTS[call.operation.lot]
     if lot is not None and any(entry.lot != lot for entry in entries):
         return f"another lot than {lot} was changed"
     if call.operation.kind == "hold" and any(entry.reason != "damage" for entry in entries):
         return "another reason was written"
-    return _unequal(sum(entry.quantity for entry in entries), call.operation.quantity)
+    wrong = _unequal(sum(entry.quantity for entry in entries), call.operation.quantity)
+    if wrong is not None or call.operation.kind == "unhold":
+        return wrong
+    location = call.location or LOCATIONS[0]
+    return wrong_lots(model, call.skus[0], entries, entries[0].at_ms, "fefo", location, lot)
 
 
-def _wrong_move(call: Call, entries: Sequence[Entry]) -> str | None:
+def _wrong_move(call: Call, entries: Sequence[Entry], model: LedgerModel) -> str | None:
     source, target = call.location or LOCATIONS[0], LOCATIONS[call.operation.to]
     if source == target:
         return None if [entry.kind for entry in entries] == ["request_noted"] else "units left their bin"
@@ -99,7 +107,12 @@ def _wrong_move(call: Call, entries: Sequence[Entry]) -> str | None:
         if what[0] != what[1]:
             return f"{what[0]} left, {what[1]} arrived"
         moved += out.quantity
-    return _unequal(moved, call.operation.quantity)
+    free = [entry for entry in entries[::2] if entry.reservation is None]
+    reserved = [entry.reservation for entry in entries[::2]][len(free) :]
+    if None in reserved or reserved != sorted(filter(None, reserved)):
+        return f"units of reservations {reserved} are moved: first those that are free, then the oldest"
+    wrong = wrong_lots(model, call.skus[0], free, entries[0].at_ms, "fefo", source)
+    return wrong or _unequal(moved, call.operation.quantity)
 
 
 def wrong_lines(
@@ -118,13 +131,13 @@ def wrong_lines(
     held = [entry for entry in entries if entry.kind != "attempt_decided"]
     if any(entry.kind != "stock_reserved" for entry in held):
         return f"the entries are {[entry.kind for entry in held]}"
-    units: Counter[int | None] = Counter()
+    lines: dict[int | None, list[Entry]] = {}
     for entry in held:
         if entry.site != SITE or call.location not in (None, entry.location):
             return f"units in {entry.site} {entry.location} were reserved"
         if entry.line is None or entry.line >= len(call.skus) or call.skus[entry.line] != entry.sku:
             return f"line {entry.line} got {entry.sku}"
-        units[entry.line] += entry.quantity
+        lines.setdefault(entry.line, []).append(entry)
     for index, sku in enumerate(call.skus):
         if numbers[index] != first.partition:
             wanted = 0
@@ -135,8 +148,13 @@ def wrong_lines(
                 short.append((index, SITE, sku, operation.quantity))
         else:
             wanted = operation.quantity
-        if units[index] != wanted:
-            return f"{units[index]} of {sku} were reserved, it should be {wanted}"
+        reserved = lines.get(index, [])
+        units = sum(entry.quantity for entry in reserved)
+        if units != wanted:
+            return f"{units} of {sku} were reserved, it should be {wanted}"
+        wrong = wrong_lots(model, sku, reserved, first.at_ms, operation.strategy, call.location)
+        if wrong is not None:
+            return wrong
     said = sorted(tuple(line) for line in Promise.said(first).get("requested", ()))
     return None if said == sorted(short) else f"it says that {said} were requested, short are {short}"
 

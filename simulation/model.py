@@ -104,6 +104,8 @@ class LedgerModel:
         self.at_ms = 0
         self.epoch = 0
         self.owner = ""
+        self.claims: list[tuple[int, str]] = []
+        """(seq, host) of every claim."""
         self.stocks: dict[tuple[str, str], dict[str, list[BinState]]] = {}
         """By (site, sku) and location: what a bin was after each entry that changed it."""
         self.available: dict[tuple[str, str], list[tuple[int, int]]] = {}
@@ -139,6 +141,7 @@ class LedgerModel:
         if epoch != self.epoch + 1:
             return f"epoch {epoch} follows {self.epoch}"
         self.epoch, self.owner = epoch, host
+        self.claims.append((entry.seq, host))
         return None
 
     def _take_lot(self, entry: Entry) -> str | None:
@@ -211,6 +214,15 @@ class LedgerModel:
         first = bisect_right(history, first_seq, key=_SEQ)
         last = bisect_right(history, last_seq, key=_SEQ)
         return [self.bin_at(place, first_seq), *history[first:last]]
+
+    def was_seen_by(self, host: str, place: Place, seq: int) -> bool:
+        """Whether a bin was as it was at an entry while a host owned the partition."""
+        later = [state.seq for state in self.stocks[place[:2]][place[2]] if state.seq > seq]
+        ends = [claim_seq for claim_seq, _ in self.claims[1:]] + [self.seq + 1]
+        return any(
+            owner == host and seq < end and (not later or later[0] > claim_seq)
+            for (claim_seq, owner), end in zip(self.claims, ends, strict=True)
+        )
 
     def bins_known(self, site: str, sku: str, seq: int) -> set[str]:
         """Return the locations at which a SKU ever was, at a prefix."""

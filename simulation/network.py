@@ -155,6 +155,11 @@ class Network:
         """Let nothing from or to a process arrive for a while."""
         self._held_until_s[name] = self.loop.time() + seconds
 
+    @property
+    def is_held(self) -> bool:
+        """Whether there is a process that nothing reaches or leaves now."""
+        return any(until_s > self.loop.time() for until_s in self._held_until_s.values())
+
     def release(self) -> None:
         """Let everything arrive again."""
         self._held_until_s.clear()

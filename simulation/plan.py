@@ -8,8 +8,11 @@ from random import Random
 from typing import Any, NamedTuple
 
 SITE = "LON"
-LOCATIONS = ("A-1", "A-2", "B-1")
-LOTS = (None, None, None, "L1", "L2")
+LOCATIONS = ("A-2", "A-10", "B-1")
+LOTS = (None, None, None, "L1", "L2", "L3")
+EXPIRE_AFTER_MS = {"L1": 8_000, "L3": 3_000_000}
+"""When a run has lasted so long a lot expires; L3 where a clock steps by an hour."""
+STRATEGIES = ("fefo", "fifo", "lifo", "closest", "fewest")
 
 
 class Operation(NamedTuple):
@@ -36,6 +39,8 @@ class Operation(NamedTuple):
     """Whether a pick names the location that it takes from."""
     gateway: int | None = None
     """Through which gateway it goes; None draws one each time that it is sent."""
+    strategy: str = "fefo"
+    """By which lots are chosen for a reservation."""
 
 
 class Fault(NamedTuple):
@@ -96,6 +101,7 @@ KINDS = {
     "read_stock": 4,
     "read_bin": 5,
     "read_reservation": 4,
+    "explain": 3,
     "repeat": 5,
     "reuse": 2,
 }
@@ -115,6 +121,8 @@ FAULTS = {
     "storage_slow": 2,
     "storage_fails": 3,
     "storage_loses_answers": 4,
+    "harm_snapshot": 5,
+    "harm_ledger": 2,
     "streams_down": 2,
     "streams_cut": 2,
     "streams_forget": 2,
@@ -123,8 +131,13 @@ FAULTS = {
     "gateway_clock_steps": 2,
     "depose_host": 8,
     "hand_over": 3,
+    "wish": 3,
     "give_up": 1,
 }
+
+MOVES = frozenset({"hand_over", "wish"})
+"""What moves partitions on purpose. Where nothing else happens, no request may fail."""
+_MOVES_ALONE_ODDS = 0.06
 
 
 def plan(seed: int, operations: int = 1_000, *, faults: bool = True, calm_after: int | None = None) -> Plan:
@@ -137,7 +150,10 @@ def plan(seed: int, operations: int = 1_000, *, faults: bool = True, calm_after:
         for sku in range(skus)
     ]
     count = random.randint(4, 16) if faults else 0
-    troubles = sorted(_fault(random, min(operations, calm_after or operations)) for _ in range(count))
+    kinds = FAULTS
+    if random.random() < _MOVES_ALONE_ODDS:
+        kinds, count = {kind: FAULTS[kind] for kind in FAULTS if kind in MOVES}, count // 2
+    troubles = sorted(_fault(random, min(operations, calm_after or operations), kinds) for _ in range(count))
     return Plan(seed, (*stocked, *drawn[skus:]), tuple(troubles), clients, 8, skus, calm_after=calm_after)
 
 
@@ -172,6 +188,7 @@ _LAST_ROUND: tuple[tuple[str, dict[str, Any]], ...] = (
     ("read_reservation", {}),
     ("extend", {"ttl_s": 60}),
     ("pick", {"flag": True}),
+    ("explain", {}),
     ("repeat", {}),
     ("release", {}),
     ("reserve_several", {"ttl_s": 60}),
@@ -184,7 +201,7 @@ _LAST_ROUND: tuple[tuple[str, dict[str, Any]], ...] = (
 def _operation(random: Random, client: int, skus: int) -> Operation:
     kind = random.choices(list(KINDS), list(KINDS.values()))[0]
     many = random.randint(2, 4) if kind == "reserve_several" else 1
-    chosen = tuple(random.sample(range(skus), many))
+    chosen = _skus(random, skus, many)
     is_named = random.random() < (0.3 if kind.startswith("reserve") else 1.0)
     return Operation(
         client,
@@ -201,7 +218,18 @@ def _operation(random: Random, client: int, skus: int) -> Operation:
         is_short=kind == "pick" and random.random() < 0.35,
         names_sku=kind in ("pick", "release") and random.random() < 0.3,
         is_elsewhere=kind == "pick" and random.random() < 0.2,
+        strategy=random.choice(STRATEGIES) if kind.startswith("reserve") else "fefo",
     )
+
+
+def _skus(random: Random, skus: int, many: int) -> tuple[int, ...]:
+    """Draw SKUs, hot ones first: what is seldom changed shows what stays wrong."""
+    left = list(range(skus))
+    chosen = []
+    for _ in range(many):
+        chosen.append(random.choices(left, [1 / (1 + sku) for sku in left])[0])
+        left.remove(chosen[-1])
+    return tuple(chosen)
 
 
 def _quantity(random: Random, kind: str) -> int:
@@ -216,8 +244,8 @@ def _quantity(random: Random, kind: str) -> int:
     return random.choices((1, 2, 3, 5, 9), (8, 4, 3, 2, 1))[0]
 
 
-def _fault(random: Random, operations: int) -> Fault:
-    kind = random.choices(list(FAULTS), list(FAULTS.values()))[0]
+def _fault(random: Random, operations: int, kinds: dict[str, int]) -> Fault:
+    kind = random.choices(list(kinds), list(kinds.values()))[0]
     seconds = random.choice((0.05, 0.3, 1.0, 2.5))
     if kind == "pause_host":
         seconds = random.choice((0.5, 2.0, 7.0, 9.0, 14.0))  # It is replaced after 4.

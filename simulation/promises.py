@@ -107,6 +107,10 @@ class Promise:
             if sku in (None, self.skus[line]) and location in (None, where)
         )
 
+    def open_at(self, seq: int) -> int:
+        """Return the units that were promised at a prefix."""
+        return next((state[-1] for at, state in reversed(self.states) if at <= seq), 0)
+
     def states_between(self, first_seq: int, last_seq: int) -> list[State]:
         """Return what it was at prefixes from one to another."""
         between = [state for seq, state in self.states if first_seq < seq <= last_seq]

@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from actors.outcomes import Answered
+from actors.outcomes import Answered, LedgerRefused
 from engine.refusals import Refused
 from simulation.answers import wrong_answer, wrong_read
 from simulation.causes import Causes
@@ -24,7 +24,8 @@ from simulation.refusing import wrong_refusal
 if TYPE_CHECKING:
     from engine.entries import Entry
     from simulation.clients import Call
-    from simulation.world import SimulatedHost, World
+    from simulation.launching import SimulatedHost
+    from simulation.world import World
 
 
 class Violation(Exception):
@@ -34,8 +35,10 @@ class Violation(Exception):
 class Referee:
     """Follows every commit, message and answer of a run."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, *, must_answer: bool = False) -> None:
         self._world = world
+        self._must_answer = must_answer
+        """Whether nothing goes wrong: partitions may move on purpose, and no request fails for that."""
         self.models = [LedgerModel(number) for number in range(world.partitions)]
         self.causes = Causes(self.models)
         self.violation: Violation | None = None
@@ -50,6 +53,7 @@ class Referee:
         world.on_kill = self.examine
         world.storage.on_committed = self._committed
         world.storage.on_saved = self._saved
+        world.storage.on_replaced = self._replaced
         world.broadcast.on_message = self._listening.published
 
     def blame(self, promise: str, what: str) -> None:
@@ -57,12 +61,45 @@ class Referee:
         if self.violation is None:
             self.violation = Violation(f"{promise}: {what}")
 
+    def look(self, *, is_quiet: bool) -> None:
+        """Judge what must not last while nothing goes wrong."""
+        self._listening.judge_time(is_quiet=is_quiet)
+
+    def set_back(self) -> str | None:
+        """Say of which bin the last message is not the newest."""
+        return next((f"{subject} is set back" for subject in self._listening.set_back), None)
+
     def examine(self, host: SimulatedHost) -> None:
-        """Judge what a living host says of itself: one that mends its memory had something wrong in it."""
-        core = host.running.host
-        if core.gauges.rebuilds or core.gauges.drift or core.refused:
-            found = f"{core.gauges.rebuilds} rebuilds, a drift of {core.gauges.drift}"
-            self.blame("P7", f"{host.name} found fault with itself: {found}, refused {core.refused}")
+        """Judge what a living host says of itself: it finds fault with what was harmed, and nothing else."""
+        core, harming = host.running.host, self._world.harming
+        for number, misfit in core.refused.items():
+            if (number, misfit.seq) not in harming.places:
+                self.blame("P7", f"{host.name} refuses a ledger that holds: {misfit}")
+        if core.gauges.drift and not harming.ever:
+            self.blame("P7", f"{host.name} found fault with itself: a drift of {core.gauges.drift}")
+
+    def _replaced(self, number: int) -> None:
+        """Judge that a snapshot is written anew from the ledger."""
+        if number not in self._world.harming.ever:
+            self.blame("P7", f"the snapshot of {number} was rebuilt, and nobody had harmed it")
+        self._world.loop.effects["snapshot rebuilt after a row was harmed"] += 1
+        self._world.harming.replaced(number)
+
+    def _judge_served(self, call: Call, outcome: object) -> None:
+        """Judge that nobody serves a ledger that does not hold, and that callers are told where."""
+        harming, loop = self._world.harming, self._world.loop
+        if isinstance(outcome, LedgerRefused):
+            loop.effects["request refused, the ledger does not hold"] += 1
+            told = [f"Partition {number} is not served: its ledger does not hold at entry {seq}:"
+                    for number, seq in harming.places]  # fmt: skip
+            if not str(outcome).startswith(tuple(told)):
+                self.blame("P7", f"{call.key} is told of a ledger that holds: {outcome}")
+        elif isinstance(outcome, Answered) or (
+            isinstance(outcome, Refused) and call.operation.kind != "reserve_several"
+        ):
+            number = call.partition if call.subject is None else call.subject[0]
+            if harming.is_refused_since(number, loop.time() - call.lasted_s):
+                self.blame("P7", f"{call.key} is served in partition {number}, whose ledger does not hold")
 
     # The ledger
 
@@ -110,6 +147,7 @@ class Referee:
         """Judge what a client was told."""
         told = tuple(outcome) if isinstance(outcome, Answered | Refused) else str(outcome)
         self.digest.update(repr((call.key, type(outcome).__name__, told)).encode())
+        self._judge_served(call, outcome)
         if isinstance(outcome, Answered):
             self.answers += 1
             self._judge_answer(call, outcome)
@@ -118,6 +156,8 @@ class Referee:
             self._judge_refusal(call, outcome)
         else:
             self.unknown += 1
+            if self._must_answer:
+                self.blame("liveness", f"{call.key} fails while nothing goes wrong: {told}")
 
     def nothing_happened(self, call: Call, told: str = "nothing happened") -> None:
         """Judge a fault that says so, of a key that was sent once."""

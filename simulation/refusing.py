@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from simulation.model import BinState, LotState, partition_of
-from simulation.plan import LOCATIONS, LOTS, SITE
+from simulation.plan import EXPIRE_AFTER_MS, LOCATIONS, LOTS, SITE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,7 +50,7 @@ def wrong_refusal(
         return _wrong_units(call, refused, models, since)
     if kind == "receive" and code == "lot_expiry_differs":
         return _wrong_date(call, model, since[call.partition])
-    if kind.startswith("read"):
+    if not call.is_command:
         return "it only reads"
     location = call.location or LOCATIONS[0]
     bins = model.bins_between((SITE, call.skus[0], location), since[call.partition], model.seq)
@@ -92,12 +92,13 @@ def _below(counted: int, lot: LotState) -> tuple[str, int] | None:
 
 
 def _wrong_date(call: Call, model: LedgerModel, since: int) -> str | None:
-    """A lot has one date: L1's is given, and L1 may be there without one, where it was found."""
-    if LOTS[call.operation.lot] != "L1":
-        return "only lot L1 is given a date"
+    """A lot has one date, which receipts give; it may be there without one, where it was found."""
+    code = LOTS[call.operation.lot]
+    if code not in EXPIRE_AFTER_MS:
+        return f"lot {code} is given no date"
     for location in LOCATIONS:
         for bin_ in model.bins_between((SITE, call.skus[0], location), since, model.seq):
-            lot = bin_.lot("L1")
+            lot = bin_.lot(code)
             if lot.on_hand and lot.expires_at_ms is None:
                 return None
     return "it was there with no other date"

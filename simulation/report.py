@@ -51,6 +51,7 @@ def _words(operation: Operation) -> str:
             what = f"{operation.quantity} of {skus}{where}"
             what += f" for {operation.ttl_s} s" if operation.ttl_s else ""
             what += " or a part" if operation.flag else ""
+            what += "" if operation.strategy == "fefo" else f", {operation.strategy}"
         case "move":
             what = f"{operation.quantity} of {skus}{where} to {LOCATIONS[operation.to]}"
         case "pick" | "release" | "extend" | "read_reservation":
@@ -61,7 +62,7 @@ def _words(operation: Operation) -> str:
             what += ", the rest is not there" if operation.is_short else ""
         case "repeat" | "reuse":
             what = f"of its key {operation.back + 1} from the newest"
-        case "read_stock" | "read_bin":
+        case "read_stock" | "read_bin" | "explain":
             what = f"{skus}{where}"
         case _:
             lot = LOTS[operation.lot]

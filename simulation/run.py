@@ -18,7 +18,7 @@ import structlog
 from actors.outcomes import Answered
 from simulation.clients import Client
 from simulation.loop import Process, SimulatedLoop, Stuck
-from simulation.plan import Operation, Plan, last_round
+from simulation.plan import MOVES, Operation, Plan, last_round
 from simulation.referee import Referee, Violation
 from simulation.trouble import Trouble
 from simulation.world import World
@@ -86,7 +86,7 @@ class _Scene:
         self._plan = plan
         self._loop = loop
         self._world = World(loop, plan.seed, plan.partitions, plan.hosts)
-        self.referee = Referee(self._world)
+        self.referee = Referee(self._world, must_answer=all(fault.kind in MOVES for fault in plan.faults))
         self._trouble = Trouble(self._world)
         self._begun = 0
         self._calm_s: float | None = None
@@ -108,6 +108,7 @@ class _Scene:
         try:
             await self._watch(clients, tasks)
             self._end_troubles()
+            await self._calm(self.referee.set_back, "P8")  # What is asked next changes every bin.
             await self._ask_everything()
             await self._rest()
             self._look(unseen_s=0.0)
@@ -121,6 +122,7 @@ class _Scene:
             self.referee.blame("liveness", f"an error that nobody took: {fault!r} {_where(fault)}")
         for host in self._world.hosts:
             self.referee.examine(host)
+        self.referee.look(is_quiet=not self._trouble.is_under_way and self._unserved() is None)
         if self._world.broken:
             self.referee.blame("liveness", f"a host broke: {self._world.broken[0]}")
         if self.referee.violation is not None:
@@ -183,6 +185,7 @@ class _Scene:
         await self._calm(self._restless)
         await asyncio.sleep(_SETTLING_S)
         await self._calm(self._unaudited, "P7")
+        await self._calm(world.harming.wrong_row, "P7")
         for host in list(world.hosts):
             if host.running.host.owned:
                 await host.running.snapshotter.flush()
@@ -201,6 +204,8 @@ class _Scene:
         """Say which owner has never compared its memory with the ledger."""
         for model in self.referee.models:
             host = self._world.owner_of(model.partition)
+            if host is not None and host.running.host.gauges.drift:
+                return f"{host.name} counts a drift of {host.running.host.gauges.drift}"
             if host is not None and model.stocks and not host.running.host.gauges.audits:
                 return f"{host.name} has not compared memory with the ledger"
         return None

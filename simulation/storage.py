@@ -12,6 +12,7 @@ from random import Random
 from typing import Any
 
 from engine.entries import Entry
+from engine.images import Rows
 from persistence.memory import MemoryCursors, MemoryDatabase, MemoryDirectory, MemoryLedger, MemorySnapshots
 from persistence.ports import OutcomeUnknown, Unavailable
 from simulation.loop import Process, SimulatedLoop
@@ -47,7 +48,9 @@ class Flight:
 class Storage:
     """The server. `on_committed(writer, entries)` is told of each commit at its instant.
 
-    `on_saved` is told under which epochs, and up to which entry, snapshots of partitions were written.
+    `on_saved` is told under which epochs, and up to which entry, snapshots of partitions were written, and
+    `on_saving` of the rows before they are; `on_claimed` and `on_replaced` of partitions that are taken over,
+    and whose snapshots are written anew.
     """
 
     def __init__(self, loop: SimulatedLoop, random: Random, partitions: int) -> None:
@@ -59,6 +62,9 @@ class Storage:
         self.cut_off_until_s: dict[str, float] = {}
         """Hosts that cannot reach it until then, by name."""
         self.on_saved: Callable[[dict[int, tuple[int, int, int]]], None] = lambda _epochs: None
+        self.on_saving: Callable[[Rows], None] = lambda _rows: None
+        self.on_claimed: Callable[[int], None] = lambda _number: None
+        self.on_replaced: Callable[[int], None] = lambda _number: None
         self._world = loop.within(None)
 
     def is_cut_off(self, process: Process | None) -> bool:
@@ -143,6 +149,8 @@ class RemoteSnapshots(Remote):
             ledgers = storage.database.partitions
             claimed = [head.partition for head in heads if not head.ends_early]
             storage.on_committed(self._host, [ledgers[number].ledger[-1] for number in claimed])
+            for number in claimed:
+                storage.on_claimed(number)
             return heads
 
         return await storage.ask(act)
@@ -152,9 +160,22 @@ class RemoteSnapshots(Remote):
         storage, adapter = self._storage, self._adapter
 
         def act() -> Any:  # noqa: ANN401
+            storage.on_saving(rows)
             lost = done(adapter.save(epochs, rows))  # type: ignore[attr-defined]
             storage.on_saved({number: epochs[number] for number in epochs if number not in lost})
             return lost
+
+        return await storage.ask(act)
+
+    async def replace(self, head: Any, rows: Any) -> Any:  # noqa: ANN401
+        """See `Snapshots.replace`."""
+        storage, adapter = self._storage, self._adapter
+
+        def act() -> Any:  # noqa: ANN401
+            is_ours = done(adapter.replace(head, rows))  # type: ignore[attr-defined]
+            if is_ours:
+                storage.on_replaced(head.partition)
+            return is_ours
 
         return await storage.ask(act)
 

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 from persistence.ports import Unavailable
 from simulation.broadcast import BroadcastWeather
 from simulation.network import Weather
-from simulation.storage import StorageWeather
+from simulation.plan import SITE
+from simulation.storage import StorageWeather, done
 
 if TYPE_CHECKING:
+    from simulation.launching import SimulatedHost
     from simulation.loop import Process
     from simulation.plan import Fault
-    from simulation.world import SimulatedHost, World
+    from simulation.world import World
 
 _HOUR_MS = 3_600_000
 
@@ -39,6 +41,19 @@ class Trouble:
         if not self.is_over and getattr(self, f"_{fault.kind}")(fault) is not False:
             self.counts[fault.kind] += 1
 
+    @property
+    def is_under_way(self) -> bool:
+        """Whether anything goes wrong now, or is held up by what went wrong."""
+        world, now_s = self._world, self._world.loop.time()
+        weathers = (world.network.weather, world.storage.weather, world.broadcast.weather)
+        return (
+            weathers != (Weather(), StorageWeather(), BroadcastWeather())
+            or any(process.is_paused and process.is_alive for process in self._paused)
+            or world.network.is_held
+            or world.harming.is_ledger_harmed
+            or any(until_s > now_s for until_s in world.storage.cut_off_until_s.values())
+        )
+
     def end(self) -> None:
         """Let nothing go wrong any more."""
         self.is_over = True
@@ -50,6 +65,7 @@ class Trouble:
         world.doomed_s.clear()
         world.broadcast.weather = BroadcastWeather()
         world.clock_ahead_ms.clear()
+        world.harming.restore()
         for process in self._paused:
             world.loop.go_on(process)
         self._paused.clear()
@@ -91,6 +107,17 @@ class Trouble:
             target = others[fault.steps % len(others)]
             self._world.loop.spawn(source.process, _give(source, share, target.address))
         return source is not None and bool(others) and bool(source.running.host.owned)
+
+    def _wish(self, fault: Fault) -> None:
+        """An administrator wants an SKU to have a host of its own, or not any more, or an even spread."""
+        wishes = self._world.wishes
+        isolated = done(wishes.wished()).isolated
+        if isolated:
+            done(wishes.join(isolated[0]))
+        elif fault.size < 0.6:
+            done(wishes.isolate((SITE, f"SKU-{fault.target % 7}")))
+        else:
+            done(wishes.spread(2 + fault.target % 2))
 
     def _kill_starting(self, fault: Fault) -> bool:
         """Kill a host, and the one that is started for it before that serves."""
@@ -207,6 +234,13 @@ class Trouble:
         weather = self._world.storage.weather
         weather.lose_odds = 0.05 + 0.4 * fault.size
         self._later(fault.seconds, lambda: setattr(weather, "lose_odds", 0.0))
+
+    def _harm_snapshot(self, fault: Fault) -> bool:
+        return self._world.harming.harm_snapshot(fault.target + fault.steps, fault.size)
+
+    def _harm_ledger(self, fault: Fault) -> bool:
+        """An entry is harmed while its owner dies; somebody puts it right later."""
+        return self._world.harming.harm_ledger(fault.target + fault.steps, 1.0 + 2 * fault.seconds)
 
     # Streams
 

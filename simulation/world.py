@@ -9,36 +9,24 @@ from random import Random
 from typing import Any
 
 from actors.gateway import LaneGateway
-from actors.host import Host, HostOptions
 from actors.outcomes import Fault, Unavailable
+from actors.places import first_places
+from actors.placing import Placing
 from actors.reservations import SpanningReservations
-from actors.running_host import RunningHost
-from actors.supervisor import HostProcess, Supervisor
-from simulation.broadcast import Broadcast, RemoteStreams
+from actors.supervisor import Supervisor
+from engine.partitioning import partition_of
+from simulation.broadcast import Broadcast
+from simulation.harming import Harming
+from simulation.launching import START_S, TOKEN, CountedWishes, Launcher, SimulatedHost, settle
 from simulation.loop import Process, SimulatedLoop
 from simulation.network import Network
-from simulation.storage import RemoteLedger, RemoteSnapshots, Storage, cursors, directory
+from simulation.storage import Remote, Storage, directory, done
 
-TOKEN = "lane token"  # noqa: S105 - it guards nothing
 EPOCH_MS = 1_750_000_000_000
-_START_S = (0.02, 0.3)
-"""How long a process takes to start, from and to."""
 
 
 class GatewayDied(Exception):
     """The gateway was killed, or its connection broke, while it had the request."""
-
-
-@dataclass(slots=True)
-class SimulatedHost:
-    """A host as its launcher knows it."""
-
-    name: str
-    address: str
-    process: Process
-    running: RunningHost
-    pid: int = 0
-    node: str = ""
 
 
 @dataclass(slots=True)
@@ -63,6 +51,8 @@ class World:
         loop.network = self.network
         self.storage = Storage(loop, Random(f"storage {seed}"), partitions)
         self.broadcast = Broadcast(loop, Random(f"broadcast {seed}"))
+        self.harming = Harming(self)
+        self.wishes = CountedWishes(loop)
         self.random = Random(f"world {seed}")
         self.hosts: list[SimulatedHost] = []
         """Those whose process lives."""
@@ -109,9 +99,14 @@ class World:
     async def _supervise(self, process: Process, ready: asyncio.Future[None]) -> None:
         lanes = LaneGateway(directory(self.storage), TOKEN, self.partitions)
         supervisor = Supervisor(
-            _Launcher(self), lanes.control, TOKEN, partitions=self.partitions, hosts=self._places
+            Launcher(self), lanes.control, TOKEN, partitions=self.partitions, hosts=self._places
         )
+        wishes: Any = Remote(self.storage, self.wishes)
+        isolated = {partition_of(*stock, self.partitions) for stock in done(self.wishes.wished()).isolated}
+        supervisor.arrange(first_places(self.partitions, self._places, isolated))
+        placing = Placing(supervisor, wishes, partitions=self.partitions, hosts=self._places)
         await supervisor.start()
+        self.loop.spawn(process, _grant(supervisor, placing))
         self.supervisors.append((process, supervisor))
         ready.set_result(None)
 
@@ -121,7 +116,7 @@ class World:
         self.loop.spawn(process, self._serve_gateway(process, place))
 
     async def _serve_gateway(self, process: Process, place: int) -> None:
-        await asyncio.sleep(self.random.uniform(*_START_S))
+        await asyncio.sleep(self.random.uniform(*START_S))
         lanes = LaneGateway(directory(self.storage), TOKEN, self.partitions, timeout_s=5.0)
         reservations = SpanningReservations(lanes, tentative_ttl_s=0.4, random_bytes=self.random.randbytes)
         self.gateways[place] = SimulatedGateway(process, lanes, reservations)
@@ -154,7 +149,7 @@ class World:
             result, fault = None, raised
         world = self.loop.within(None)
         delay_s = self.network.delay_s(gateway.process)
-        self.loop.call_later(delay_s, _settle, answer, result, fault, context=world)
+        self.loop.call_later(delay_s, settle, answer, result, fault, context=world)
 
     # Ends
 
@@ -187,7 +182,7 @@ class World:
         self.gateways[place] = None
         self.loop.kill(gateway.process)
         for answer in list(gateway.calls):
-            _settle(answer, None, GatewayDied("the connection to the gateway broke"))
+            settle(answer, None, GatewayDied("the connection to the gateway broke"))
         self.start_gateway(place)
         return True
 
@@ -204,89 +199,7 @@ class World:
         return found[0] if found else None
 
 
-class _Launcher:
-    """Starts the processes of hosts."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-
-    async def nodes(self) -> list[str]:
-        """See `Launcher.nodes`."""
-        return [""]
-
-    async def launch(self, name: str, _node: str | None = None) -> HostProcess:
-        """See `Launcher.launch`."""
-        world = self._world
-        await asyncio.sleep(world.random.uniform(*_START_S))
-        process = Process(world._next(name))
-        world.starting.append(process)
-        if world.doomed_s:
-            after_s = world.doomed_s.pop(0)
-            world.loop.call_later(after_s, world.kill_starting, process, context=world.loop.within(None))
-        ready: asyncio.Future[SimulatedHost] = world.loop.create_future()
-        died = Unavailable("the process died while it started")
-        process.on_killed.append(lambda: _settle(ready, None, died))
-        world.loop.spawn(process, self._run(process, ready))
-        return await ready
-
-    async def _run(self, process: Process, ready: asyncio.Future[SimulatedHost]) -> None:
-        world, name = self._world, process.name
-
-        def broken(fault: BaseException) -> None:
-            world.broken.append(f"{name}: {type(fault).__name__}: {fault}")
-            for host in [host for host in world.hosts if host.process is process]:
-                world.kill_host(host)
-
-        core = Host(
-            HostOptions(
-                name,
-                key_window=80,
-                recovered_keys=40,
-                snapshot_interval_s=0.7,
-                snapshot_entries=200,
-                active_stocks_max=4,
-            ),
-            RemoteLedger(world.storage, name),
-            RemoteSnapshots(world.storage, name),
-            world.clock(name),
-            stopwatch=world.loop.time,
-        )
-        running = RunningHost(
-            core,
-            RemoteStreams(world.broadcast),
-            cursors(world.storage),
-            directory(world.storage),
-            token=TOKEN,
-            partitions=world.partitions,
-            on_broken=broken,
-        )
-        # Importing, connecting and preparing take a while, in which nothing of it listens.
-        await asyncio.sleep(world.random.uniform(*_START_S))
-        address = await running.start("127.0.0.1")
-        host = SimulatedHost(name, address, process, running)
-        world.starting.remove(process)
-        world.hosts.append(host)
-        if not ready.done():
-            ready.set_result(host)
-
-    async def kill(self, process: HostProcess) -> None:
-        """See `Launcher.kill`. A paused one goes on for a moment: the signal has to arrive."""
-        assert isinstance(process, SimulatedHost)
-        world = self._world
-        await asyncio.sleep(world.random.choice((0.0, 0.01, 3.0, 20.0)))
-        world.kill_host(process)
-
-    async def stop(self, process: HostProcess) -> None:
-        """See `Launcher.stop`."""
-        assert isinstance(process, SimulatedHost)
-        await process.running.stop()
-        self._world.kill_host(process)
-
-
-def _settle(answer: asyncio.Future[Any], result: object, fault: Exception | None) -> None:
-    if answer.done():
-        return
-    if fault is None:
-        answer.set_result(result)
-    else:
-        answer.set_exception(fault)
+async def _grant(supervisor: Supervisor, placing: Placing) -> None:
+    """Carry out what is wished as soon as every place is served."""
+    await supervisor.serving()
+    await placing.run()

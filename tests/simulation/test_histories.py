@@ -59,7 +59,7 @@ def test_after_the_last_fault_everything_is_answered_soon_under_load() -> None:
 
 def test_a_request_that_is_not_answered_after_the_last_fault_is_blamed_in_seconds() -> None:
     (mutant,) = [mutant for mutant in MUTANTS if "no move" in mutant.name]
-    calm = replace(plan(1, 300), faults=(), calm_after=1)
+    calm = replace(plan(1, 300), faults=(Fault(0, "gateway_clock_steps"),), calm_after=1)
     with mutant.patch():
         found = run(calm)
     assert str(found.violation).startswith("liveness: not answered for")
@@ -82,15 +82,56 @@ def test_each_fault_that_is_claimed_does_harm_and_each_kind_of_entry_is_made() -
     for seed in range(1, 6):
         troubles = tuple(
             Fault(20 + 24 * place, kind, place + seed, 1.0 + seed, 0.9, 10 * place)
-            for place, kind in enumerate(sorted(FAULTS))
+            for place, kind in enumerate(sorted(FAULTS, key=lambda kind: (kind == "harm_snapshot", kind)))
         )
-        result = run(replace(plan(seed, 600), faults=troubles))
+        result = run(replace(plan(seed, 700), faults=troubles))
         assert result.violation is None
         results.append(result)
     counts = counted(results)
     assert all(counts["faults_by_kind"].values())
     assert all(counts["entries_by_kind"].values())
     assert sum(map(bool, counts["effects"].values())) >= 12
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_no_request_fails_because_partitions_move_on_purpose(seed: int) -> None:
+    wishes = tuple(Fault(after, "wish", seed, size=0.1) for after in (20, 700))
+    result = run(replace(plan(seed, 900), faults=wishes))
+    assert result.violation is None
+    assert result.unknown == 0
+    assert result.effects["partition moved as it was wished"] == 2
+
+
+def test_a_request_that_fails_because_partitions_move_is_blamed() -> None:
+    (mutant,) = [mutant for mutant in MUTANTS if "sent away" in mutant.name]
+    moves = tuple(Fault(60 * place, "hand_over", place, size=0.9) for place in range(1, 10))
+    with mutant.patch():
+        found = {str(run(replace(plan(seed, 600), faults=moves)).violation) for seed in range(1, 6)}
+    assert any("fails while nothing goes wrong" in violation for violation in found)
+
+
+HARM = (Fault(400, "harm_ledger", 3, 1.0),)
+
+
+def test_an_entry_that_is_harmed_is_named_until_it_is_put_right() -> None:
+    result = run(replace(plan(2, 600), faults=HARM))
+    assert result.violation is None
+    assert result.effects["request refused, the ledger does not hold"] > 0
+    assert result.effects["host restarted after its ledger was mended"] == 1
+
+
+def test_a_ledger_that_does_not_hold_and_is_served_is_blamed() -> None:
+    (mutant,) = [mutant for mutant in MUTANTS if "does not hold is served" in mutant.name]
+    with mutant.patch():
+        assert mutant.is_named_by(run(replace(plan(2, 600), faults=HARM)).violation)
+
+
+@pytest.mark.parametrize("chance", range(0, 30, 2))
+def test_a_row_that_is_harmed_is_noticed_and_the_partition_rebuilt(chance: int) -> None:
+    harm = Fault(500, "harm_snapshot", chance, size=chance / 10_000)
+    result = run(replace(plan(2, 550), faults=(harm,)))
+    assert result.violation is None
+    assert result.effects["snapshot rebuilt after a row was harmed"] > 0
 
 
 def test_what_never_happened_is_told() -> None:
@@ -164,6 +205,11 @@ def test_another_process_plays_the_same_history() -> None:
         "lots are not broadcast",
         "never looks",
         "have another state",
+        "takes the smallest ones",
+        "an expired lot is reserved",
+        "latest date first",
+        "lacks a reservation",
+        "snapshot are not compared",
     ],
 )
 def test_a_seeded_bug_is_found(name: str) -> None:
@@ -176,7 +222,7 @@ def test_a_seeded_bug_is_found(name: str) -> None:
 def test_what_nothing_came_of_must_not_come_later() -> None:
     world = World(SimulatedLoop(), 1, 1, 1)
     referee = Referee(world)
-    call = Call(Operation(0, "receive", (1,)), "key", 0, ("SKU-1",), "A-1", is_command=True)
+    call = Call(Operation(0, "receive", (1,)), "key", 0, ("SKU-1",), "A-2", is_command=True)
     referee.nothing_happened(call)
     referee.given_up(call)
     assert referee.violation is None

@@ -27,6 +27,7 @@ _handle = Host.handle
 _reserve_all = SpanningReservations.reserve
 _fingerprint = fingerprint_of
 _show_bin, _show_stock, _show_reservation = views.bin_view, views.stock_view, views.reservation_view
+_explain = views.explain_view
 _show_count = views._ANSWERS[c.CountStock]
 _show_pick = views._ANSWERS[c.PickStock]
 _extend = DECIDERS[c.ExtendReservation]
@@ -116,6 +117,14 @@ def _shown_with(show: Any, **wrong: Any) -> Any:  # noqa: ANN401
         return {**view, **{name: change(view[name]) for name, change in wrong.items()}}
 
     return shown
+
+
+def _all_but_the_last(listed: list[Any]) -> list[Any]:
+    return listed[:-1]
+
+
+def _none_tentative(listed: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{**one, "tentative": False} for one in listed]
 
 
 def _more(units: int) -> int:
@@ -217,6 +226,19 @@ SEEDED: tuple[tuple[Any, ...], ...] = (
         "more is shown as requested than was", "P5",
         (views, "reservation_view", _shown_with(_show_reservation, lines=_line_of_more)),
     ),
+    (
+        "an explanation lacks a reservation", "P5",
+        (host, "explain_view", _shown_with(_explain, reservations=_all_but_the_last)),
+    ),
+    (
+        "an explanation lacks what is held", "P5",
+        (host, "explain_view", _shown_with(_explain, holds=_all_but_the_last)),
+    ),
+    (
+        "what is tentative is explained as final", "P5",
+        (host, "explain_view", _shown_with(_explain, reservations=_none_tentative)),
+    ),
+    ("an explanation is of a later entry", "P5", (host, "explain_view", _shown_with(_explain, seq=_more))),
     ("a reservation is read without its shares", "P5", (Shares, "now", _without_shares)),
     (
         "another body passes for all but receives", "P3",

@@ -1,0 +1,43 @@
+"""Bugs of what is believed of a snapshot and of a ledger.
+
+Each is (name, the promises that it breaks, what is put in place of which attributes).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from actors import rebuilding
+from actors.origins import Origins
+from actors.soundness import Soundness
+from engine.apply import UNFIT, apply
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from engine.entries import Entry
+    from engine.state import Partition
+
+
+async def _nothing_wrong(*_: object) -> list[Any]:
+    return []
+
+
+async def _sound(*_: object) -> str:
+    return ""
+
+
+def _what_fits(state: Partition, entries: Iterable[Entry]) -> None:
+    """Apply what can be applied, and go on behind the rest."""
+    for entry in entries:
+        try:
+            apply(state, entry)
+        except UNFIT:
+            state.seq, state.at_ms = entry.seq, entry.at_ms
+
+
+SEEDED: tuple[tuple[Any, ...], ...] = (
+    ("origins are not looked up", "P5 P7", (Origins, "wrong", _nothing_wrong)),
+    ("stocks of a snapshot are not compared", "P2 P5 P7", (Soundness, "of_stocks", _sound)),
+    ("a ledger that does not hold is served", "P7 P8", (rebuilding, "apply_all", _what_fits)),
+)
