@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from simulation.launching import SimulatedHost
     from simulation.world import World
 
-SETS_BACK_RESERVATIONS = False
-"""Whether a reservation's row is set back to what it was before too: not promised to be noticed yet."""
 _LOOK_S = 0.3
 
 
@@ -132,7 +130,7 @@ class Harming:
             return None
         row = tables.reservations[number]
         before = self._before.get((row.partition, number))
-        if SETS_BACK_RESERVATIONS and before is not None and chance % 2:
+        if before is not None and chance % 2:
             return Row(tables.reservations, number, before)
         return Row(tables.reservations, number, _RESERVATION_WAYS[chance % len(_RESERVATION_WAYS)](row))
 
@@ -164,11 +162,10 @@ class Harming:
 
     def _saving(self, rows: Rows) -> None:
         """Remember what reservations' rows are, before others are written over them."""
-        if SETS_BACK_RESERVATIONS:
-            for row in rows.reservations:
-                now = self._world.storage.database.partitions[row.partition].reservations.get(row.number)
-                if now is not None and now != row:
-                    self._before[row.partition, row.number] = now
+        for row in rows.reservations:
+            now = self._world.storage.database.partitions[row.partition].reservations.get(row.number)
+            if now is not None and now != row:
+                self._before[row.partition, row.number] = now
 
     # The ledger
 
