@@ -14,15 +14,15 @@ It works in steps of some milliseconds, rests in proportion to what they took, a
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING
 
 import structlog
 
+from actors.comparing import compare_reservations, compare_stock
 from actors.drift import Drift
 from actors.origins import durable, rows_of, written, wrong_origins
 from actors.seen import Seen
-from actors.sums import Balance, Place, Sum, Sums
+from actors.sums import Place, Sums
 from persistence.ports import SUMMED_MAX, RowsChanged, Unavailable
 
 if TYPE_CHECKING:
@@ -58,8 +58,6 @@ _DURABLE_TRIES = 400
 _DURABLE_POLL_S = 0.005
 _MEND_AGAIN_S = 60.0
 """A partition is not rebuilt more often than once a minute: its callers wait meanwhile."""
-
-_NOTHING = Sum()
 
 
 class Auditor:
@@ -151,8 +149,7 @@ class Auditor:
 
         Raises Unavailable.
         """
-        await self._look_for_gaps(owned)
-        await self._look_for_changes(owned)
+        await self._look_at_rows(owned)
         is_whole = True
         todo = [(0, 1)]
         while todo and self._is_ours(owned):
@@ -164,29 +161,23 @@ class Auditor:
                 todo += [(share, shares * 2), (share + shares, shares * 2)]
         return is_whole and self._is_ours(owned)
 
-    async def _look_for_gaps(self, owned: OwnedPartition) -> None:
-        """See that every entry has its row, also those that touch no stock; name the first that has none."""
-        number, seq, until_seq = owned.state.number, 0, owned.committed_seq
-        while seq < until_seq and self._is_ours(owned):
-            next_seq = min(seq + _COUNTED_MAX, until_seq)
-            missing = await self._host.ledger.missing(number, seq, next_seq)
-            await self._stepped()
-            if missing is not None and self._is_ours(owned):
-                self._drift.of_missing(number, missing)
-                return
-            seq = next_seq
-
-    async def _look_for_changes(self, owned: OwnedPartition) -> None:
-        """See that every entry is as it was written, whatever it says; name the first that is not."""
-        number, seq, until_seq = owned.state.number, 0, owned.committed_seq
-        while seq < until_seq and self._is_ours(owned):
-            next_seq = min(seq + _READ_MAX, until_seq)
-            changed = await self._host.ledger.changed(number, seq, next_seq)
-            await self._stepped()
-            if changed is not None and self._is_ours(owned):
-                self._drift.of_changed({number: changed})
-                return
-            seq = next_seq
+    async def _look_at_rows(self, owned: OwnedPartition) -> None:
+        """See that every entry has its row, as written; name the first that does not."""
+        ledger, drift = self._host.ledger, self._drift
+        questions = (
+            (ledger.missing, _COUNTED_MAX, drift.of_missing),
+            (ledger.changed, _READ_MAX, drift.of_changed),
+        )
+        number, until_seq = owned.state.number, owned.committed_seq
+        for first_in, most, tell in questions:
+            seq, found = 0, None
+            while seq < until_seq and found is None and self._is_ours(owned):
+                next_seq = min(seq + most, until_seq)
+                found = await first_in(number, seq, next_seq)
+                await self._stepped()
+                seq = next_seq
+            if found is not None and self._is_ours(owned):
+                tell(number, found)
 
     async def _add_up(self, owned: OwnedPartition, sums: Sums, lots_max: int | None) -> bool:
         """Add up what of a partition's ledger is durable now; False when it has too many lots."""
@@ -226,7 +217,7 @@ class Auditor:
         seen = {key: Seen(state.stocks[key]) for key in keys if key in state.stocks}
         memory, until_seq = rows_of(state, seen), owned.committed_seq
         for key, stock in seen.items():
-            await self._compare_reservations(key, stock)
+            await compare_reservations(self._drift, key, stock, host.sleep)
         rows: dict[StockKey, dict[Place, LotRow]] = {}
         for row in await host.snapshots.lots(keys):
             rows.setdefault((row.site, row.sku), {})[row.location, row.lot] = row
@@ -235,7 +226,7 @@ class Auditor:
             try:
                 wrong = await wrong_origins(host.ledger, owned, durable(told, as_of), as_of)
             except RowsChanged as fault:
-                self._drift.of_changed(fault.places)
+                self._drift.of_all_changed(fault.places)
                 continue
             if self._is_ours(owned):
                 self._drift.of_origins(of, wrong)
@@ -245,7 +236,7 @@ class Auditor:
         compared = 0
         for key in keys:
             stock_seen, stock_rows = seen.get(key), rows.get(key, {})
-            compared += self._compare_stock(key, sums, stock_seen, stock_rows, last, snapshot_seq)
+            compared += compare_stock(self._drift, key, sums, stock_seen, stock_rows, last, snapshot_seq)
         host.gauges.audits += compared
         return compared == len(keys)
 
@@ -270,58 +261,6 @@ class Auditor:
         try:
             entries = await self._host.ledger.at([(owned.state.number, lot_seq) for lot_seq in seqs])
         except RowsChanged as fault:
-            self._drift.of_changed(fault.places)
+            self._drift.of_all_changed(fault.places)
             return None
         return {entry.seq: entry for entry in entries}
-
-    def _compare_stock(
-        self,
-        key: StockKey,
-        sums: Sums,
-        seen: Seen | None,
-        rows: dict[Place, LotRow],
-        last: dict[int, Entry] | None,
-        snapshot_seq: int,
-    ) -> bool:
-        """Compare a stock; False when the last entry of one of its lots could not be read."""
-        is_whole = True
-        totals = sums.of.get(key, {})
-        lots = seen.lots if seen is not None else {}
-        for place in totals.keys() | rows.keys() | lots.keys():
-            total = totals.get(place, _NOTHING)
-            self._drift.compare(key, place, "entries", total.beyond, (0, 0, 0))
-            if seen is not None:
-                lot_seq, balance = lots.get(place, (0, (0, 0, 0)))
-                if lot_seq <= sums.seq:
-                    self._drift.compare(key, place, "memory", balance, total.balance)
-                elif last is not None:
-                    self._drift.compare(
-                        key, place, "memory", balance, _balance_at(last.get(lot_seq), key, place)
-                    )
-                else:
-                    is_whole = False
-            row = rows.get(place)
-            is_written = seen is None or total.seq <= snapshot_seq
-            if is_written and (row is None or row.seq <= sums.seq):
-                balance = (row.on_hand, row.reserved, row.held) if row else (0, 0, 0)
-                self._drift.compare(key, place, "snapshot", balance, total.balance)
-        return is_whole
-
-    async def _compare_reservations(self, key: StockKey, seen: Seen) -> None:
-        """Compare reserved units with what open reservations held at the same moment."""
-        promised: Counter[Place] = Counter()
-        for start in range(0, len(seen.promised), _COMPARED_MAX):
-            for location, lot, units in seen.promised[start : start + _COMPARED_MAX]:
-                promised[location, lot] += units
-            if len(seen.promised) > _COMPARED_MAX:
-                await self._host.sleep(0)
-        for place in seen.lots.keys() | promised.keys():
-            reserved = seen.lots[place][1][1] if place in seen.lots else 0
-            self._drift.compare(key, place, "reservations", (0, promised[place], 0), (0, reserved, 0))
-
-
-def _balance_at(entry: Entry | None, key: StockKey, place: Place) -> Balance:
-    """Return what an entry says of a lot; nothing when it is about another."""
-    if entry is None or (entry.site, entry.sku, entry.location, entry.lot) != (*key, *place):
-        return (0, 0, 0)
-    return entry.on_hand, entry.reserved, entry.held

@@ -61,15 +61,17 @@ class Drift:
         """Count an entry of a partition that has no row, and log it."""
         self.tell("entries", f"entry {seq}", partition=partition, seq=seq, found="none", expected="a row")
 
-    def of_changed(self, places: dict[int, int]) -> None:
-        """Count entries, sequence numbers by partition, that are not as they were written, and log them."""
+    def of_changed(self, partition: int, seq: int) -> None:
+        """Count an entry of a partition that is not as it was written, and log it once."""
+        if (partition, seq) not in self._changed:
+            self._changed.add((partition, seq))
+            found, expected = "a changed row", "a row as it was written"
+            self.tell("entries", f"entry {seq}", partition=partition, seq=seq, found=found, expected=expected)
+
+    def of_all_changed(self, places: dict[int, int]) -> None:
+        """Do the same with several: sequence numbers by partition."""
         for partition, seq in places.items():
-            if (partition, seq) not in self._changed:  # It may be met several times.
-                self._changed.add((partition, seq))
-                found, expected = "a changed row", "a row as it was written"
-                self.tell(
-                    "entries", f"entry {seq}", partition=partition, seq=seq, found=found, expected=expected
-                )
+            self.of_changed(partition, seq)
 
     def tell(self, what: str, first: str, units: int = 1, **fields: object) -> None:
         """Count something that differs, and log it. `first` names it if it is the partition's first."""

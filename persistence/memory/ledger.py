@@ -54,15 +54,14 @@ class MemoryLedger:
         """See `Ledger.last_of`."""
         found: dict[int, list[Entry]] = {}
         for asked in reservations:
-            entries = self._entries(asked.partition)[: asked.until_seq]
-            own = [entry for entry in entries if entry.reservation == asked.number]
+            entries = self._entries(asked.partition)
             told = found.setdefault(asked.partition, [])
-            told += [entry for entry in own if entry.sku is None][-1:]
-            for stock in asked.stocks:
-                newest = [entry for entry in entries if (entry.site, entry.sku) == stock][-depth:]
-                told += [
-                    entry for entry in newest if entry.reservation == asked.number and entry.seq > asked.seq
-                ][-1:]
+            own = entries[asked.number - 1 : asked.until_seq]  # A reservation's number is its first entry's.
+            told += [entry for entry in own if entry.reservation == asked.number and entry.sku is None][-1:]
+            later = entries[asked.seq : asked.until_seq]
+            for stock in asked.stocks if later else ():
+                newest = [entry for entry in later if (entry.site, entry.sku) == stock][-depth:]
+                told += [entry for entry in newest if entry.reservation == asked.number][-1:]
         return self._checked([entry for entries in found.values() for entry in dict.fromkeys(entries)])
 
     async def at(self, places: Sequence[tuple[int, int]]) -> list[Entry]:
