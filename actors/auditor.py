@@ -162,7 +162,7 @@ class Auditor:
         return is_whole and self._is_ours(owned)
 
     async def _look_at_rows(self, owned: OwnedPartition) -> None:
-        """See that every entry has its row, as written; name the first that does not."""
+        """See that every entry has its row, as written; name the first of which this is not so."""
         ledger, drift = self._host.ledger, self._drift
         questions = (
             (ledger.missing, _COUNTED_MAX, drift.of_missing),
