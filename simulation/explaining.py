@@ -69,4 +69,6 @@ def _open_at(model: LedgerModel, site: str, sku: str, seq: int) -> Iterable[View
 
 
 def _sorted(views: Iterable[View]) -> list[View]:
-    return sorted(views, key=lambda view: repr(sorted(view.items())))
+    return sorted(
+        views, key=lambda one: (one["location"], one["lot"] or "", one.get("id", ""), one.get("reason", ""))
+    )

@@ -217,12 +217,15 @@ class LedgerModel:
 
     def was_seen_by(self, host: str, place: Place, seq: int) -> bool:
         """Whether a bin was as it was at an entry while a host owned the partition."""
-        later = [state.seq for state in self.stocks[place[:2]][place[2]] if state.seq > seq]
-        ends = [claim_seq for claim_seq, _ in self.claims[1:]] + [self.seq + 1]
-        return any(
-            owner == host and seq < end and (not later or later[0] > claim_seq)
-            for (claim_seq, owner), end in zip(self.claims, ends, strict=True)
-        )
+        history = self.stocks[place[:2]][place[2]]
+        found = bisect_right(history, seq, key=_SEQ)
+        until_seq = history[found].seq if found < len(history) else self.seq + 1
+        end = self.seq + 1
+        for claim_seq, owner in reversed(self.claims):
+            if owner == host and seq < end and claim_seq < until_seq:
+                return True
+            end = claim_seq
+        return False
 
     def bins_known(self, site: str, sku: str, seq: int) -> set[str]:
         """Return the locations at which a SKU ever was, at a prefix."""

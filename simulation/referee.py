@@ -12,6 +12,8 @@ import hashlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from actors.outcomes import Answered, LedgerRefused
 from engine.refusals import Refused
 from simulation.answers import wrong_answer, wrong_read
@@ -146,7 +148,7 @@ class Referee:
     def judge(self, call: Call, outcome: object) -> None:
         """Judge what a client was told."""
         told = tuple(outcome) if isinstance(outcome, Answered | Refused) else str(outcome)
-        self.digest.update(repr((call.key, type(outcome).__name__, told)).encode())
+        self.digest.update(msgspec.msgpack.encode((call.key, type(outcome).__name__, told)))
         self._judge_served(call, outcome)
         if isinstance(outcome, Answered):
             self.answers += 1

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
+import msgspec
 import structlog
 
 from actors.outcomes import Answered
@@ -246,7 +247,7 @@ class _Scene:
         for tables in self._world.storage.database.partitions:
             kinds.update(str(entry.kind) for entry in tables.ledger)
             for entry in tables.ledger:
-                digest.update(repr(tuple(entry)).encode())
+                digest.update(msgspec.msgpack.encode(tuple(entry)))
         digest.update(referee.digest.digest())
         counts = (referee.answers, referee.refusals, referee.unknown, self._loop.steps, self._loop.time())
         digest.update(repr((counts, str(violation))).encode())
