@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from actors.origins import DEPTH
+from persistence.checksums import checksum
 
 if TYPE_CHECKING:
     from engine.entries import Entry
@@ -170,7 +171,10 @@ class Harming:
     # The ledger
 
     def harm_ledger(self, target: int, seconds: float) -> bool:
-        """Kill an owner, and harm an entry that the next one has to apply; put it right after a while."""
+        """Kill an owner, and harm an entry that the next one has to apply; put it right after a while.
+
+        Either its balances follow from nothing, though its checksum holds, or its checksum does not hold.
+        """
         found = []
         for number, host, tables in self._served():
             tail = [entry for entry in tables.ledger[tables.snapshot_seq :] if entry.sku is not None]
@@ -180,8 +184,8 @@ class Harming:
             return False
         number, host, tail = found[target % len(found)]
         was = tail[target % len(tail)]
-        ledger = self._world.storage.database.partitions[number].ledger
-        ledger[was.seq - 1] = was._replace(on_hand=was.on_hand + 1)
+        harmed = was._replace(on_hand=was.on_hand + 1) if target % 2 else was._replace(reason="harmed")
+        self._put(harmed, checksum(harmed if target % 2 else was))
         self._entries[number] = was
         self.ever.add(number)
         self.places.add((number, was.seq))
@@ -209,11 +213,16 @@ class Harming:
         for number in list(self._entries):
             self._restore(number)
 
+    def _put(self, entry: Entry, sum_: int) -> None:
+        tables = self._world.storage.database.partitions[entry.partition]
+        tables.ledger[entry.seq - 1] = entry
+        tables.checksums[entry.seq] = sum_
+
     def _restore(self, number: int) -> None:
         was = self._entries.pop(number, None)
         if was is not None:
             self._refused_s.pop(number, None)
-            self._world.storage.database.partitions[number].ledger[was.seq - 1] = was
+            self._put(was, checksum(was))
             self._restart(number)
 
     def _restart(self, number: int) -> None:

@@ -103,7 +103,7 @@ class _Scene:
         """Carry out everything. Raises Violation."""
         world, plan = self._world, self._plan
         await world.start()
-        await self._calm(self._unserved)
+        await self._calm(lambda: self._unserved() or world.unheard())
         clients = [self._client(number) for number in range(plan.clients)]
         tasks = [self._loop.spawn(None, self._act(client)) for client in clients]
         try:

@@ -121,6 +121,13 @@ class World:
         reservations = SpanningReservations(lanes, tentative_ttl_s=0.4, random_bytes=self.random.randbytes)
         self.gateways[place] = SimulatedGateway(process, lanes, reservations)
 
+    def unheard(self) -> str | None:
+        """Say at which gateway nobody listens yet."""
+        return next(
+            (f"nobody listens at gateway {place}" for place, one in enumerate(self.gateways) if one is None),
+            None,
+        )
+
     # Calls
 
     async def call(self, place: int, ask: Callable[[SimulatedGateway], Awaitable[Any]]) -> Any:  # noqa: ANN401

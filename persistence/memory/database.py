@@ -94,7 +94,10 @@ class MemoryDatabase:
 
     def checked(self, entries: list[Entry]) -> list[Entry]:
         """Return entries of the ledger that are all as they were written. Raises RowsChanged."""
-        changed = [one for entry in entries for one in self.partitions[entry.partition].changed([entry])]
+        by_partition: dict[int, list[Entry]] = {}
+        for entry in entries:
+            by_partition.setdefault(entry.partition, []).append(entry)
+        changed = [one for number, of in by_partition.items() for one in self.partitions[number].changed(of)]
         if changed:
             raise RowsChanged(firsts(changed))
         return entries

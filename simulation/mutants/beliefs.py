@@ -11,6 +11,7 @@ from actors import rebuilding
 from actors.origins import Origins
 from actors.soundness import Soundness
 from engine.apply import UNFIT, apply
+from persistence.memory.database import PartitionTables
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -36,8 +37,13 @@ def _what_fits(state: Partition, entries: Iterable[Entry]) -> None:
             state.seq, state.at_ms = entry.seq, entry.at_ms
 
 
+def _as_it_was_written(*_: object) -> list[Any]:
+    return []
+
+
 SEEDED: tuple[tuple[Any, ...], ...] = (
     ("origins are not looked up", "P5 P7", (Origins, "wrong", _nothing_wrong)),
     ("stocks of a snapshot are not compared", "P2 P5 P7", (Soundness, "of_stocks", _sound)),
     ("a ledger that does not hold is served", "P7 P8", (rebuilding, "apply_all", _what_fits)),
+    ("checksums are not looked at", "P7 P8", (PartitionTables, "changed", _as_it_was_written)),
 )
