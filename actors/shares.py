@@ -97,7 +97,7 @@ class Shares:
         changed = {outcome.view["id"]: outcome.view for outcome in answered}
         others = [view for view in views if view["id"] not in changed]
         with _has_happened():
-            shown = await self._shown(others, command, key, is_repeat=home.replayed)
+            shown = await self._shown(others, command, key)
         return Answered(joined([changed.get(view["id"]) or shown[view["id"]] for view in views]), is_replayed)
 
     def _steps(self, views: list[View], command: Change, key: str) -> list[Awaitable[Outcome]]:
@@ -109,18 +109,16 @@ class Shares:
             asked.append(self._gateway.submit(share.partition, step, f"{key} {share.partition}"))
         return asked
 
-    async def _shown(
-        self, views: list[View], command: Change, key: str, *, is_repeat: bool
-    ) -> dict[str, View]:
+    async def _shown(self, views: list[View], command: Change, key: str) -> dict[str, View]:
         """Return shares that were not changed, by id, as a repeat will be shown them too. Raises Fault.
 
-        One that is over stays as it is for ever. Any other notes this instant, under the key of its step.
+        Each notes this instant under the key of its step, unless a repeat that overtook us had it noted
+        already. One that is over has nothing to note, and stays as it is for ever.
         """
-        shown = {view["id"]: view for view in views if not is_repeat and view["state"] not in _OPEN}
-        asked = [view for view in views if view["id"] not in shown]
-        for view, noted in zip(asked, await asyncio.gather(*self._steps(asked, command, key)), strict=True):
+        shown = {}
+        for view, noted in zip(views, await asyncio.gather(*self._steps(views, command, key)), strict=True):
             outcome = noted
-            if isinstance(noted, Refused):
+            if isinstance(noted, Refused) and view["state"] in _OPEN:
                 partition, number, opened_at_ms = address_of(view)
                 outcome = await self._gateway.query(partition, ReadReservation(number, opened_at_ms))
             shown[view["id"]] = outcome.view if isinstance(outcome, Answered) else view

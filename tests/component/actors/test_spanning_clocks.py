@@ -2,10 +2,12 @@
 
 import asyncio
 import contextlib
+from typing import Any
 
 import pytest
 
 from actors.outcomes import Outcome
+from actors.queries import Query
 from actors.reservations import SpanningReservations
 from engine.commands import Command, ReserveTogether
 from tests.component.actors.spanning import (
@@ -120,3 +122,32 @@ async def test_a_decision_that_comes_after_the_shares_were_given_back_is_refused
         (kept,) = late
         assert getattr(await submit(*kept), "code", None) == "attempt_abandoned"
         assert await reserved(w) == [0, 0, 0]
+
+
+class HeldUp(MortalGateway):
+    """A gateway whose reads are answered only once `go_on` is set."""
+
+    def __init__(self, w: World) -> None:
+        super().__init__(w, dies_at=-1, sends_it=True)
+        self.go_on = asyncio.Event()
+
+    async def query(self, partition: int, query: Query) -> Outcome:
+        """See `Gateway.query`."""
+        await self.go_on.wait()
+        return await super().query(partition, query)
+
+
+async def test_a_request_that_its_repeat_overtakes_is_shown_what_the_repeat_was() -> None:
+    async with world() as w:
+        await fill(w)
+        made = view_of(await reserve(w, lines_of(), "all", ttl_s=60))
+        slow = HeldUp(w)
+        wish: dict[str, Any] = {"quantity": None, "sku": SKUS[0], "key": "give"}
+        first = asyncio.create_task(SpanningReservations(slow).release(made["id"], **wish))
+        await until(lambda: len(slow.sent) == 1 and slow.sent[0].done())  # It has noted its key at home.
+        repeat = view_of(await w.reservations.release(made["id"], **wish))
+        w.now_ms += 60_001
+        w.hosts[0].clockwork.expire_due()
+        assert await reserved(w) == [0, 0, 0]
+        slow.go_on.set()
+        assert view_of(await first) == repeat
