@@ -25,6 +25,7 @@ from actors.recovery import restore_partitions
 from actors.requests import Request, Status
 from actors.reservations import SpanningReservations
 from actors.snapshotter import Snapshotter
+from actors.stock_broadcast import StockBroadcast
 from engine import views
 from engine.commands import MoveStock
 from engine.images import Rows
@@ -213,7 +214,7 @@ SEEDED: tuple[tuple[Any, ...], ...] = (
     ("a stock is shown without its last bin", "P5", (host, "stock_view", _short_of_a_bin)),
     ("an error in a task is left alone", "liveness", (SpanningReservations, "extend", _fail)),
     ("what others overtook is not said again", "P8", (Overtaken, "doubt", _forget)),
-    ("what a broken connection had is not repeated", "P8", (Courier, "_repeat_later", _forget)),
+    ("what a broken connection had is not repeated", "P8", (StockBroadcast, "repeat_later", _forget)),
     ("old states are broadcast again", "P8", (Courier, "_publish", _publish_again)),
     ("who waits for a move is sent away", "liveness", (Ownership, "give_back", _send_away)),
     ("no move is ever carried out", "liveness", (LaneGateway, "submit", _no_moves)),
