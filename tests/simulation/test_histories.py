@@ -232,6 +232,25 @@ def test_what_nothing_came_of_must_not_come_later() -> None:
     assert "told that nothing happened, but it did" in str(referee.violation)
 
 
+@pytest.mark.parametrize(
+    ("claims", "is_blamed"), [([], True), ([(9, "host-2")], True), ([(5, "host-2")], False)]
+)
+def test_what_was_refused_is_done_only_after_another_host_took_over(
+    claims: list[tuple[int, str]], is_blamed: bool
+) -> None:
+    world = World(SimulatedLoop(), 1, 1, 1)
+    referee = Referee(world)
+    operation = Operation(0, "receive", (0,), lot=3)
+    call = Call(operation, "key", 0, ("SKU-0",), "A-2", is_command=True)
+    referee.sent(call)
+    referee._refused.append((call, "lot_expiry_differs", [0]))
+    row = [None] * len(Entry._fields)
+    referee.causes.made["key"] = Group(0, Entry(*row)._replace(kind="stock_received", seq=6), 6)
+    referee.models[0].claims = claims
+    referee.judge_end()
+    assert ("told that it is refused" in str(referee.violation)) is is_blamed
+
+
 def test_a_failing_history_is_cut_down() -> None:
     (mutant,) = [mutant for mutant in MUTANTS if "answers leave before" in mutant.name]
     with mutant.patch():
