@@ -126,7 +126,7 @@ def test_a_ledger_that_does_not_hold_and_is_served_is_blamed() -> None:
         assert mutant.is_named_by(run(replace(plan(2, 600), faults=HARM)).violation)
 
 
-@pytest.mark.parametrize("chance", range(0, 30, 2))
+@pytest.mark.parametrize("chance", range(0, 24, 2))
 def test_a_row_that_is_harmed_is_noticed_and_the_partition_rebuilt(chance: int) -> None:
     harm = Fault(500, "harm_snapshot", chance, size=chance / 10_000)
     result = run(replace(plan(2, 550), faults=(harm,)))
