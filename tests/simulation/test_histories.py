@@ -232,9 +232,7 @@ def test_what_nothing_came_of_must_not_come_later() -> None:
     assert "told that nothing happened, but it did" in str(referee.violation)
 
 
-@pytest.mark.parametrize(
-    ("claims", "is_blamed"), [([], True), ([(9, "host-2")], True), ([(5, "host-2")], False)]
-)
+@pytest.mark.parametrize("claims, is_blamed", [([], True), ([(9, "host-2")], True), ([(5, "host-2")], False)])
 def test_what_was_refused_is_done_only_after_another_host_took_over(
     claims: list[tuple[int, str]], is_blamed: bool
 ) -> None:
