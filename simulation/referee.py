@@ -17,7 +17,7 @@ import msgspec
 from actors.outcomes import Answered, LedgerRefused
 from engine.refusals import Refused
 from simulation.answers import wrong_answer, wrong_read
-from simulation.causes import Causes
+from simulation.causes import Causes, Group
 from simulation.ending import Ending
 from simulation.listening import Listening
 from simulation.model import LedgerModel
@@ -49,8 +49,10 @@ class Referee:
         """Of what every client was told, in order."""
         self._first: dict[str, dict[str, Any]] = {}
         """The first answer to each key."""
-        self._done_nothing: list[tuple[Call, str]] = []
+        self._given_up: list[Call] = []
         """Of which a client was told that nothing happened, and left it at that."""
+        self._refused: list[tuple[Call, str, list[int]]] = []
+        """What was refused, as what, and how often each partition had been claimed by then."""
         self._listening = Listening(world, self.models, self.blame)
         world.on_kill = self.examine
         world.storage.on_committed = self._committed
@@ -161,16 +163,31 @@ class Referee:
             if self._must_answer:
                 self.blame("liveness", f"{call.key} fails while nothing goes wrong: {told}")
 
-    def nothing_happened(self, call: Call, told: str = "nothing happened") -> None:
+    def nothing_happened(self, call: Call) -> None:
         """Judge a fault that says so, of a key that was sent once."""
-        made = self.causes.of_key(call.key)
-        if any(group.first.kind != "request_noted" for group in made):  # That changes no stock.
-            promise = "P6" if told == "nothing happened" else "P3"
-            self.blame(promise, f"{call.key} ({call.operation.kind}): told that {told}, but it did")
+        if self._effects(call):
+            self.blame("P6", f"{call.key} ({call.operation.kind}): told that nothing happened, but it did")
+
+    def _effects(self, call: Call) -> list[Group]:
+        """Return what was made of a request and changes stock."""
+        return [group for group in self.causes.of_key(call.key) if group.first.kind != "request_noted"]
 
     def given_up(self, call: Call) -> None:
         """Remember a key that was sent once, and never will be again: nothing may come of it later either."""
-        self._done_nothing.append((call, "nothing happened"))
+        self._given_up.append(call)
+
+    def _judge_refused(self, call: Call, code: str, claims: list[int]) -> None:
+        """Judge in the end that what was refused was not done later.
+
+        A refusal is remembered in memory only (ADR 5). So where another host has taken the partition since,
+        what was still under way of the same request may be decided anew.
+        """
+        for group in self._effects(call):
+            later = self.models[group.partition].claims[claims[group.partition] :]
+            if not later or later[0][0] > group.first.seq:
+                told = f"told that it is refused as {code}, but it did"
+                self.blame("P3", f"{call.key} ({call.operation.kind}): {told}")
+            self._world.loop.effects["refused, and done after another host took over"] += 1
 
     def _judge_answer(self, call: Call, outcome: Answered) -> None:
         view, about = outcome.view, f"{call.key} ({call.operation.kind})"
@@ -211,7 +228,7 @@ class Referee:
             if done != set(refused.fields["changed"]):
                 self.blame("P6", f"{about}, told that {refused.fields['changed']} changed, but {done} did")
         elif call.is_command and not call.operation.twice:
-            self._done_nothing.append((call, f"it is refused as {refused.code}"))
+            self._refused.append((call, str(refused.code), [len(model.claims) for model in self.models]))
         since = self.causes.asked_seqs[call.key] if refused.replayed else call.seqs
         wrong = wrong_refusal(call, refused, self.models, since)
         if wrong is not None:
@@ -219,6 +236,8 @@ class Referee:
 
     def judge_end(self) -> None:
         """Judge what is left when everything has come to rest."""
-        for call, told in self._done_nothing:
-            self.nothing_happened(call, told)
+        for call in self._given_up:
+            self.nothing_happened(call)
+        for refused in self._refused:
+            self._judge_refused(*refused)
         Ending(self._world, self.models, self.blame, self._listening).judge()

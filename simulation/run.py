@@ -19,7 +19,7 @@ import structlog
 from actors.outcomes import Answered
 from simulation.clients import Client
 from simulation.loop import Process, SimulatedLoop, Stuck
-from simulation.plan import MOVES, Operation, Plan, last_round
+from simulation.plan import Operation, Plan, last_round
 from simulation.referee import Referee, Violation
 from simulation.trouble import Trouble
 from simulation.world import World
@@ -33,10 +33,8 @@ _ANSWER_S_MAX = 5.0
 _SETTLING_S = 6.0
 _REFUSED = frozenset({"count", "reuse"})
 """What may be refused when there is enough of everything."""
-_LAST_KEY = 10_000_000
-"""The first key of the last round: above those of any plan."""
-_UNSEEN_S_MAX = 5.0
-"""Virtual seconds within which somebody looks at a task's error."""
+_LAST_KEY = 10_000_000  # Above the keys of any plan.
+_UNSEEN_S_MAX = 5.0  # Within which somebody looks at a task's error.
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +85,7 @@ class _Scene:
         self._plan = plan
         self._loop = loop
         self._world = World(loop, plan.seed, plan.partitions, plan.hosts)
-        self.referee = Referee(self._world, must_answer=all(fault.kind in MOVES for fault in plan.faults))
+        self.referee = Referee(self._world, must_answer=plan.only_moves)
         self._trouble = Trouble(self._world)
         self._begun = 0
         self._calm_s: float | None = None
@@ -178,6 +176,7 @@ class _Scene:
                 self._begun += 1
                 while self._faults_left and self._faults_left[0].after <= self._begun:
                     self._trouble.begin(self._faults_left.pop(0))
+                await asyncio.sleep(max(0.0, self._world.lull_until_s - self._loop.time()))
                 await client.perform(place, operation)
 
     async def _rest(self) -> None:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from simulation.world import World
 
 _HOUR_MS = 3_600_000
+_LULL_ODDS = 0.5
+_LULL_S = 6.0
+"""How often, and for how long, nothing more is asked when a host goes on that was replaced."""
 
 
 class Trouble:
@@ -150,6 +153,8 @@ class Trouble:
             believed = host.running.host.owned
             if any(world.storage.database.partitions[number].host != name for number in believed):
                 world.loop.effects["host woken after it was replaced"] += 1
+                if fault.size < _LULL_ODDS:
+                    world.lull_until_s = world.loop.time() + _LULL_S
 
         self._pause(host.process, fault.seconds, woken)
         return True

@@ -65,6 +65,8 @@ class World:
         """Hosts' processes that do not listen yet."""
         self.doomed_s: list[float] = []
         """The hosts that start next are killed so many seconds later, if they are not up by then."""
+        self.lull_until_s = 0.0
+        """Until when clients begin nothing: what was left wrong by then is seen."""
         self.broken: list[str] = []
         """Hosts whose memory did not follow: none must."""
         self.on_kill: Callable[[SimulatedHost], None] = lambda _: None
@@ -85,9 +87,9 @@ class World:
 
     async def start(self) -> None:
         """Start a supervisor, its hosts, and the gateways."""
-        for place in range(len(self.gateways)):
-            self.start_gateway(place)
+        starting = [self.start_gateway(place) for place in range(len(self.gateways))]
         await self.start_supervisor()
+        await asyncio.gather(*starting)
 
     async def start_supervisor(self) -> None:
         """Start another supervisor, which knows nothing of hosts that live."""
@@ -110,10 +112,10 @@ class World:
         self.supervisors.append((process, supervisor))
         ready.set_result(None)
 
-    def start_gateway(self, place: int) -> None:
+    def start_gateway(self, place: int) -> asyncio.Task[None]:
         """Start a gateway on a place; who calls it before it is up is told so."""
         process = Process(self._next("gateway"))
-        self.loop.spawn(process, self._serve_gateway(process, place))
+        return self.loop.spawn(process, self._serve_gateway(process, place))
 
     async def _serve_gateway(self, process: Process, place: int) -> None:
         await asyncio.sleep(self.random.uniform(*START_S))
