@@ -23,7 +23,8 @@ from actors.drift import Drift
 from actors.origins import durable, rows_of, written, wrong_origins
 from actors.seen import Seen
 from actors.sums import Place, Sums
-from persistence.ports import SUMMED_MAX, RowsChanged, Unavailable
+from persistence.balances import SUMMED_MAX
+from persistence.ports import RowsChanged, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -12,7 +12,8 @@ from actors.joining import Joining, Place
 from actors.origins import DEPTH
 from engine.commands import StockKey
 from engine.images import Rows
-from persistence.ports import Ledger, LotBalance, Snapshots, Unavailable
+from persistence.balances import LotBalance
+from persistence.ports import Ledger, Snapshots, Unavailable
 
 _STOCKS_MAX = 2_000
 """Stocks in one question: some ten milliseconds' worth."""

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from engine.entries import Entry
     from engine.images import Rows
     from engine.state import Lot, Reservation, Stock
-    from persistence.ports import Ledger, LotBalance
+    from persistence.balances import LotBalance
+from persistence.ports import Ledger
 
 _PAGE = 500
 """Entries that are read at once."""

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from zlib import crc32
 
 from engine.commands import StockKey
-from persistence.ports import LotSum
+from persistence.balances import LotSum
 
 Place = tuple[str, str]
 """(location, lot)"""

@@ -279,14 +279,8 @@ def problem_of_fault(fault: Fault) -> Problem:
             Code.OVERLOADED, f"The queue is full. Nothing happened: try again in {fault.retry_after_ms} ms.",
             headers=retry_after(wait_s), retry_after_ms=fault.retry_after_ms,
         )  # fmt: skip
-    if isinstance(fault, LedgerRefused):
+    if isinstance(fault, LedgerRefused | RowsChanged):
         return Problem(Code.UNAVAILABLE, f"{fault} Nothing happened.", headers=retry_after(_REFUSED_RETRY_S))
-    if isinstance(fault, RowsChanged):
-        places = ", ".join(
-            f"entry {seq} of partition {number}" for number, seq in sorted(fault.places.items())
-        )
-        told = f"What was asked for is in a changed row of the ledger: {places}. Nothing happened."
-        return Problem(Code.UNAVAILABLE, told, headers=retry_after(_REFUSED_RETRY_S))
     return Problem(
         Code.UNAVAILABLE, "The stock's owner or its database does not answer. Nothing happened: try again.",
         headers=retry_after(_UNAVAILABLE_RETRY_S),

@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol
 from engine.commands import StockKey
 from engine.entries import Entry
 from engine.images import LotRow, Rows
+from persistence.balances import LotBalance, LotSum
 from persistence.traced import Traced
 
 
@@ -53,48 +54,9 @@ class RowsChanged(Fault):
 
     def __init__(self, places: dict[int, int]) -> None:
         told = ", ".join(f"partition {number}, entry {seq}" for number, seq in sorted(places.items()))
-        super().__init__(f"rows of the ledger are not as they were written: {told}")
+        super().__init__(f"Rows of the ledger are not as they were written: {told}.")
         self.places = places
         """The first one in each partition: sequence numbers by partition."""
-
-
-SUMMED_MAX = 1_000
-"""Entries that `Ledger.sums` adds up at once: 6 ms of a database's time, and sums that 64 bits hold."""
-
-
-class LotSum(NamedTuple):
-    """What a stretch of the ledger says of one lot in one bin."""
-
-    site: str
-    sku: str
-    location: str
-    lot: str
-    seq: int
-    """The lot's last entry in the stretch."""
-    on_hand: int
-    reserved: int
-    held: int
-    """What the stretch's entries add up to, by their kinds and quantities alone."""
-    least: tuple[int, int, int]
-    most: tuple[int, int, int]
-    """By how much the rows' own balances exceed the sum up to them, at least and at most.
-
-    Both are what the lot had before the stretch, if every row follows from those before it.
-    """
-
-
-class LotBalance(NamedTuple):
-    """What the last entry of a lot in a bin says of it."""
-
-    partition: int
-    site: str
-    sku: str
-    location: str
-    lot: str
-    seq: int
-    on_hand: int
-    reserved: int
-    held: int
 
 
 class Ledger(Protocol):

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 from engine.commands import StockKey
 from engine.entries import EFFECTS, Entry, Kind
+from persistence.balances import SUMMED_MAX, LotBalance, LotSum
 from persistence.checksums import firsts
 from persistence.memory.database import MemoryDatabase
-from persistence.ports import SUMMED_MAX, LotBalance, LotSum
 from persistence.traced import Traced
 
 Place = tuple[str, str, str, str]

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 
 from engine.commands import StockKey
 from engine.entries import Entry, Kind
+from persistence.balances import LotBalance, LotSum
 from persistence.checksums import COLUMNS, checked, firsts, sift
-from persistence.ports import LotBalance, LotSum
 from persistence.postgres.sessions import Sessions
 from persistence.postgres.sums import read_missing, read_sums
 from persistence.traced import Traced

@@ -8,7 +8,7 @@ and what the rows say of themselves can be held against it.
 
 from engine.entries import EFFECTS
 from engine.limits import QUANTITY_MAX
-from persistence.ports import SUMMED_MAX, LotSum
+from persistence.balances import SUMMED_MAX, LotSum
 from persistence.postgres.sessions import Connection
 
 

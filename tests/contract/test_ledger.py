@@ -5,8 +5,9 @@ import asyncio
 import pytest
 
 from engine.entries import Entry
+from persistence.balances import LotBalance
 from persistence.models import KINDS_WITHOUT_STOCK
-from persistence.ports import KeysTaken, Ledger, LotBalance, PartitionsLost
+from persistence.ports import KeysTaken, Ledger, PartitionsLost
 from tests.contract.conftest import Storage
 from tests.contract.keeper import NOON_MS, received
 

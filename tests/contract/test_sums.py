@@ -2,7 +2,8 @@
 
 import pytest
 
-from persistence.ports import SUMMED_MAX, Ledger, LotSum
+from persistence.balances import SUMMED_MAX, LotSum
+from persistence.ports import Ledger
 from tests.contract.conftest import Storage
 from tests.contract.keeper import NOON_MS, received
 

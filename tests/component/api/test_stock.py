@@ -243,4 +243,4 @@ async def test_the_past_is_not_told_from_a_row_that_was_changed(world: World, ta
     ledger[-1] = ledger[-1]._replace(reason="theft")
     reply = await world.get(target.format(seq=received["seq"]))
     assert (reply.status, reply.code, reply.headers["retry-after"]) == (503, "unavailable", "60")
-    assert f"entry {received['seq']} of partition {number}" in reply.body["detail"]
+    assert f"partition {number}, entry {received['seq']}." in reply.body["detail"]
