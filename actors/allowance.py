@@ -41,14 +41,18 @@ class Allowance:
             self._look(now_s)
 
     def is_used_up(self, now_s: float, besides: int = 0) -> bool:
-        """Whether no more may be sent now, `besides` what is as good as sent."""
+        """Whether no more may be sent now that somebody wants to, `besides` what is as good as sent."""
+        is_full = self.is_full(now_s, besides)
+        self._is_wanted |= is_full
+        return is_full
+
+    def is_full(self, now_s: float, besides: int = 0) -> bool:
+        """Whether no more might be sent, if anybody wanted to."""
         if self.under_way + besides < self.limit:
             return False
         if now_s - self._since_s >= _WINDOW_S:  # It was quiet: nobody has looked.
             self._look(now_s)
-        is_used_up = self.under_way + besides >= self.limit
-        self._is_wanted |= is_used_up
-        return is_used_up
+        return self.under_way + besides >= self.limit
 
     def _look(self, now_s: float) -> None:
         """Let fewer be under way when some were refused; else more, and many more when nobody wants it."""

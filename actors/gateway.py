@@ -93,7 +93,7 @@ class LaneGateway:
         if self._is_closed:
             pending.future.set_exception(Unavailable("the gateway is closed; nothing happened"))
             return pending.future
-        if not self.room.has_room(partition):
+        if not self.room.has_room(partition) and not (pending.ends_what_was_begun and self.room.has_any()):
             pending.future.set_exception(Overloaded(OVERLOADED_RETRY_MS))
             return pending.future
         pending.deadline_s = self._loop.time() + self._timeout_s

@@ -44,9 +44,9 @@ class Lanes:
         """How many requests wait at hosts."""
         return sum(lane.allowance.under_way for lane in self._open.values())
 
-    def is_one_used_up(self, now_s: float, besides: int) -> bool:
+    def is_one_full(self, now_s: float, besides: int) -> bool:
         """Whether there is a host to which no more may be sent now, if `besides` are sent there."""
-        return any(lane.allowance.is_used_up(now_s, besides) for lane in self._open.values())
+        return any(lane.allowance.is_full(now_s, besides) for lane in self._open.values())
 
     async def close(self) -> None:
         """Close all lanes, and open none any more."""

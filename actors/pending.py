@@ -9,10 +9,13 @@ from actors.frames import decode_refusal, decode_view
 from actors.lane_client import Lane, Nonsense
 from actors.outcomes import Answered, LedgerRefused, Outcome, OutcomeUnknown, Overloaded, Unavailable
 from actors.requests import Status
+from engine.commands import AbandonReservation, ConfirmReservation, ReserveTogether, SettleAttempt
 from engine.refusals import Refused
 
 OVERLOADED_RETRY_MS = 100
 """When somebody who was turned away may ask again."""
+
+_ENDINGS = (AbandonReservation, ConfirmReservation, SettleAttempt)
 
 
 class Pending:
@@ -45,6 +48,14 @@ class Pending:
     def is_unknown(self) -> bool:
         """Whether it may have happened although no answer came."""
         return self.key is not None and (self.was_lost or self.lane is not None)
+
+    @property
+    def ends_what_was_begun(self) -> bool:
+        """Whether it ends what is begun in several partitions: until it does, units are held there."""
+        command = self.fields
+        if isinstance(command, ReserveTogether):
+            return command.opened_seq > 0
+        return isinstance(command, _ENDINGS) or getattr(command, "is_share", False) is True
 
 
 def late(pending: Pending) -> OutcomeUnknown | Unavailable:

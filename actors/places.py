@@ -1,7 +1,7 @@
 """Places: shares of the partitions, each with one host at a time, and how partitions are spread over them."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 
@@ -83,12 +83,15 @@ def emptying_moves(place: Place, others: Sequence[Place]) -> list[Move]:
 
 
 def crowded(
-    places: Sequence[Place], nodes: Iterable[str], movable: Sequence[Place] | None = None
+    places: Sequence[Place],
+    nodes: Iterable[str],
+    movable: Sequence[Place] | None = None,
+    targets: Collection[str] | None = None,
 ) -> tuple[Place, str] | None:
     """Return a place whose host should go to another node, and that node; None when hosts lie evenly.
 
     Hosts lie evenly when no node has two more than another. A node without room is not among `nodes`. All
-    hosts count, and only `movable` ones go, if they are given.
+    hosts count; only `movable` ones go, if they are given, and only to `targets`.
     """
     count: Mapping[str, int] = Counter(place.process.node for place in places if place.process is not None)
     hosts = {node: count.get(node, 0) for node in nodes}
@@ -97,10 +100,11 @@ def crowded(
         for place in (places if movable is None else movable)
         if place.process is not None and place.process.node in hosts
     ]
-    if not going:
+    ends = [node for node in hosts if targets is None or node in targets]
+    if not going or not ends:
         return None
     place = max(going, key=lambda one: (hosts[_node_of(one)], _node_of(one), -one.number))
-    emptiest = min(hosts, key=lambda node: (hosts[node], node))
+    emptiest = min(ends, key=lambda node: (hosts[node], node))
     return (place, emptiest) if hosts[_node_of(place)] - hosts[emptiest] >= 2 else None
 
 

@@ -89,6 +89,7 @@ class Placing:
                 if wish.number > granted.number:
                     await self.carry_out(wish, granted)
                     continue
+                self._hosts_wished = wish.hosts  # Also where another supervisor has granted it.
                 if self._newcomers is not None and self._newcomers.is_time():
                     await self._share(self._newcomers)
             except Fault as fault:
@@ -199,7 +200,7 @@ class Placing:
         except Unavailable:
             nodes = []  # While Ray's control store is away nobody is added.
         due = newcomers.look(nodes, self._supervisor.places)
-        if due and not self._has_share(nodes):
+        if due and not self._has_share(nodes, due):
             due = []
         if due is None or (not due and self._unfinished is None):
             return
@@ -208,28 +209,28 @@ class Placing:
         try:
             if self._unfinished is not None:
                 await self._level(self._unfinished)
-            for node in due:
-                await self._share_with(node, nodes)
+            await self._share_with(due, nodes)
         except Unavailable as fault:
             _log.warning("sharing_waits", nodes=due, fault=str(fault))
             return
         pause_ms = round(max(self._pauses_ms, default=0.0), 1)
         _log.info("partitions_shared", nodes=due, moved=self._moved, pause_ms_max=pause_ms)
 
-    def _has_share(self, nodes: list[str]) -> bool:
+    def _has_share(self, nodes: list[str], due: list[str]) -> bool:
         """Whether one more host, or one of those there are, should lie on a node that has none."""
         if len(self._shared()) < self._wanted(nodes):
             return True
-        return crowded(self._supervisor.places, nodes, self._shared()) is not None
+        return crowded(self._supervisor.places, nodes, self._shared(), due) is not None
 
-    async def _share_with(self, node: str, nodes: list[str]) -> None:
-        """Give a node one more host, if there shall be more, and hosts of nodes that have too many."""
-        if len(self._shared()) < self._wanted(nodes):
-            self._supervisor.add_place(process=await self._supervisor.take_on(node))
-            await self._level(len(self._shared()))
-        while (found := crowded(self._supervisor.places, nodes, self._shared())) is not None:
-            place, emptiest = found
-            if emptiest != node or not await self._relocate(place, await self._supervisor.take_on(node)):
+    async def _share_with(self, due: list[str], nodes: list[str]) -> None:
+        """Give nodes a host more each, if there shall be more, and hosts of nodes that have too many."""
+        for node in due:
+            if len(self._shared()) < self._wanted(nodes):
+                self._supervisor.add_place(process=await self._supervisor.take_on(node))
+                await self._level(len(self._shared()))
+        while (found := crowded(self._supervisor.places, nodes, self._shared(), due)) is not None:
+            place, node = found
+            if not await self._relocate(place, await self._supervisor.take_on(node)):
                 break
 
     # Moves

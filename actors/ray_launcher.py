@@ -119,7 +119,11 @@ def _discard(making: "asyncio.Future[Any]") -> None:
     """Have an actor ended that came too late."""
     if making.cancelled() or making.exception() is not None:
         return
+    making.get_loop().run_in_executor(None, _end, making.result())  # Ray may keep us waiting.
+
+
+def _end(actor: Any) -> None:  # noqa: ANN401 - an actor's handle
     try:
-        ray.kill(making.result(), no_restart=True)
-    except RayError as fault:
+        ray.kill(actor, no_restart=True)
+    except (RayError, ValueError, RuntimeError) as fault:
         _log.info("kill_failed", host="", fault=str(fault))

@@ -110,6 +110,8 @@ class Rebuilding:
                     host.sleep,
                 )
             except RowsChanged as fault:
+                if not self._is_ours(owned):
+                    return False
                 if most == 1:
                     return changed_row(head.partition, fault.places[head.partition])
                 most //= 2  # Something before it may not fit either.

@@ -44,8 +44,12 @@ class Room:
             return False
         return not (self._heeds_hosts and allowance.is_used_up(self._loop.time(), besides))
 
+    def has_any(self) -> bool:
+        """Whether a step may be sent that ends what was begun, and would leave units held else."""
+        return len(self._pending) < self._most
+
     def is_short(self, besides: int = 0) -> bool:
         """Whether there may be partitions for which there is none."""
         if 2 * (len(self._pending) + besides) >= self._most:
             return True
-        return self._heeds_hosts and self._lanes.is_one_used_up(self._loop.time(), besides)
+        return self._heeds_hosts and self._lanes.is_one_full(self._loop.time(), besides)

@@ -6,9 +6,11 @@ import pytest
 
 from actors.allowance import UNDER_WAY_MAX, Allowance
 from actors.gateway import LaneGateway
-from actors.outcomes import Answered, Overloaded
-from engine.commands import ReceiveStock
-from tests.component.actors.world import PARTITIONS, TOKEN, World, number_of, until, world
+from actors.outcomes import Answered, Outcome, Overloaded
+from actors.reservations import SpanningReservations
+from engine.commands import Command, ReceiveStock, ReserveTogether
+from tests.component.actors.spanning import SKUS, fill, lines_of
+from tests.component.actors.world import PARTITIONS, TOKEN, World, number_of, until, view_of, world
 
 
 def _refuses(allowance: Allowance, now_s: float, *, answered: int, refused: int) -> None:
@@ -147,4 +149,37 @@ async def test_who_heeds_a_host_that_refuses_asks_less_of_it_and_as_much_of_othe
         answered = sum(isinstance(outcome, Answered) for outcome in outcomes)
         assert await w.stock(full) == (1_000_001 + answered, 0)
         await until(lambda: heedful.room.has_room(number_of(full)))
+        await heedful.close()
+
+
+def test_a_host_that_nobody_wants_is_soon_sent_any_number_again() -> None:
+    allowance = Allowance(0.0)
+    allowance.under_way = 1_000
+    _refuses(allowance, 0.1, answered=0, refused=1)
+    allowance.under_way = 0
+    for step in range(10):  # Others' traffic has the API look whether any host is full.
+        allowance.is_full(0.2 + 0.11 * step, besides=4_000)
+    assert allowance.limit > 4_000
+
+
+async def test_what_is_begun_in_several_partitions_is_ended_though_a_host_is_full() -> None:
+    async with world() as w:
+        await fill(w)
+        heedful = LaneGateway(w.directory, TOKEN, PARTITIONS, timeout_s=5.0, heeds_hosts=True)
+        submit = heedful.submit
+
+        def fills_up(partition: int, command: Command, key: str) -> asyncio.Future[Outcome]:
+            if isinstance(command, ReserveTogether) and command.opened_seq:
+                for lane in heedful._lanes._open.values():
+                    lane.allowance.limit = 0
+            return submit(partition, command, key)
+
+        heedful.submit = fills_up  # type: ignore[method-assign]
+        made = await SpanningReservations(heedful).reserve(
+            lines_of(), ttl_s=None, reference=None, partial=False, key="all"
+        )
+        assert view_of(made)["state"] == "held"
+        assert not any(owned.state.tentative for owned in w.hosts[0].host.owned.values())
+        with pytest.raises(Overloaded):
+            await heedful.submit(number_of(SKUS[0]), ReceiveStock("LON", SKUS[0], "A", 1), "new")
         await heedful.close()
