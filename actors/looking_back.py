@@ -86,7 +86,7 @@ class LookingBack:
         host.let_go([request])
 
     def _refuse_changed(self, request: Request, fault: RowsChanged) -> None:
-        """Do so where a row that says what was answered is not as it was written."""
+        """Stop to serve partitions in which a row that says what was answered is not as it was written."""
         self._host.ownership.refuse_changed(fault)
         number, seq = min(fault.places.items())
         self._host.ownership.tell_refused([request], changed_row(number, seq))
