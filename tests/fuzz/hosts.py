@@ -196,7 +196,9 @@ async def fuzz_hosts(tally: Tally, good: World) -> None:
                         cases.create_task(one(case))
                 neighbour.is_over = True
         assert raised == [], raised
-        tally.notes["memory"] = memory.check(growth_bytes_max=_GROWTH_BYTES_MAX, peak_bytes_max=_PEAK_BYTES_MAX)
+        tally.notes["memory"] = memory.check(
+            growth_bytes_max=_GROWTH_BYTES_MAX, peak_bytes_max=_PEAK_BYTES_MAX
+        )
         tally.notes["right answers to a neighbour"] = neighbour.answers
     finally:
         await patient.close()
