@@ -42,6 +42,8 @@ class OverloadPlan:
     warm_s: float = 20.0
     """Until the hosts' window of keys is full: it grows before, and not after."""
     capacity_s: float = 5.0
+    offered_s_min: float = 0.0
+    """What is offered at least, requests a second, however low the capacity is found to be."""
     before_s: float = 4.0
     overload_s: float = 10.0
     after_s: float = 4.0
@@ -109,8 +111,9 @@ class Overload:
         capacity_cpu_s = of_product(usage.cpu_s()) - of_product(used)
         await self._quiet()
         calm = rate * plan.calm
-        phases = [(calm, plan.before_s), (rate * factor, plan.overload_s), (calm, plan.after_s)]
-        self._say(f"{door}: {rate:.0f}/s is the capacity; offering {rate * factor:.0f}/s")
+        offered_s = max(rate * factor, plan.offered_s_min)
+        phases = [(calm, plan.before_s), (offered_s, plan.overload_s), (calm, plan.after_s)]
+        self._say(f"{door}: {rate:.0f}/s is the capacity; offering {offered_s:.0f}/s")
         salt = self._next_salt()
         sampling = asyncio.create_task(usage.run())
         told = await load.ask("open", self._workload, salt, phases=phases)

@@ -1,9 +1,9 @@
 """What an overload may cost: the judgement of what `bench.overload` measured.
 
-The bounds on times hold on a machine that has other work too: two cores with a load average of 10 gave 1.8 s
-for accepted requests, 1.2 s for refusals and 2.2 s in the first second after it. A queue without a bound gives
-5 s under 1.5 times the capacity for 10 s, and 20 s under 3 times; and such a backlog still waits, or is refused,
-in the second second after it.
+The bounds on times hold on a machine that has other work too: two cores with a load average of 10 gave
+1.8 s for accepted requests, 1.2 s for refusals and 2.2 s in the first second after it. A queue without a
+bound gives 5 s under 1.5 times the capacity for 10 s, and 20 s under 3 times; and such a backlog still waits,
+or is refused, in the second second after it.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -35,8 +35,6 @@ _WELCOME = ["welcome", LANE_VERSION, "host"]
 _EVIL = 3
 """The partition whose host is evil."""
 _AT_ONCE = 8
-_GROWTH_BYTES_MAX = 200 * MIB
-_PEAK_BYTES_MAX = 600 * MIB
 _KNOWN = (Answered, Refused, Unavailable, OutcomeUnknown, Overloaded, ValueError)
 """How a call may end."""
 
@@ -196,9 +194,7 @@ async def fuzz_hosts(tally: Tally, good: World) -> None:
                         cases.create_task(one(case))
                 neighbour.is_over = True
         assert raised == [], raised
-        tally.notes["memory"] = memory.check(
-            growth_bytes_max=_GROWTH_BYTES_MAX, peak_bytes_max=_PEAK_BYTES_MAX
-        )
+        tally.notes["memory"] = memory.check(growth_bytes_max=64 * MIB, peak_bytes_max=192 * MIB)
         tally.notes["right answers to a neighbour"] = neighbour.answers
     finally:
         await patient.close()

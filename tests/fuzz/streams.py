@@ -2,8 +2,8 @@
 under our name or delete, answers by others to what is ours.
 
 Meanwhile stock operations are served; when the attack is over, the courier goes on by itself, and the
-`LEDGER` stream holds every entry of the ledger, but for what somebody has thrown away on purpose. The memory of
-this process, in which the host and its courier run, stays bounded.
+`LEDGER` stream holds every entry of the ledger, but for what somebody has thrown away on purpose. The memory
+of this process, in which the host and its courier run, stays bounded.
 """
 
 import asyncio
@@ -23,8 +23,6 @@ from tests.fuzz.target import MIB, MemoryWatch, own_memory_bytes
 
 _DEADLINE_S = 60.0
 _OPERATION_S_MAX = 20.0
-_GROWTH_BYTES_MAX = 200 * MIB
-_PEAK_BYTES_MAX = 400 * MIB
 
 
 @asynccontextmanager
@@ -64,7 +62,7 @@ async def fuzz_streams(tally: Tally, url: str) -> None:
         await client.close()
     tally.notes["stock operations meanwhile"] = received
     tally.notes["entries broadcast"] = sum(scene.committed(number) for number in range(PARTITIONS))
-    tally.notes["memory"] = memory.check(growth_bytes_max=_GROWTH_BYTES_MAX, peak_bytes_max=_PEAK_BYTES_MAX)
+    tally.notes["memory"] = memory.check(growth_bytes_max=64 * MIB, peak_bytes_max=192 * MIB)
 
 
 async def _attack(scene: Scene, case: Case) -> tuple[int, float]:
