@@ -194,7 +194,7 @@ async def fuzz_hosts(tally: Tally, good: World) -> None:
                         cases.create_task(one(case))
                 neighbour.is_over = True
         assert raised == [], raised
-        tally.notes["memory"] = memory.check(growth_bytes_max=64 * MIB, peak_bytes_max=192 * MIB)
+        tally.notes["memory"] = memory.check(growth_bytes_max=48 * MIB, peak_bytes_max=128 * MIB)
         tally.notes["right answers to a neighbour"] = neighbour.answers
     finally:
         await patient.close()

@@ -145,11 +145,14 @@ async def _flood_at_one_partition(scene: Scene) -> None:
 
 
 async def _as_large_as_can_be(scene: Scene) -> None:
-    """Messages that a courier which looks for its own has to read: more together than may be in memory."""
+    """Messages that a new owner's courier has to read to find its own: more together than may stay."""
     payload = scene.rng.randbytes(_LARGE_BYTES)
     for number in range(PARTITIONS):
         for _ in range(scene.rng.choice((4, 8))):
             await scene.put(f"ledger.{number}", payload)
+    await scene.client.flush()
+    for _ in range(2):  # Owners, one after another.
+        await scene.world.hosts[0].take(list(range(PARTITIONS)))
 
 
 async def _ids_in_advance(scene: Scene) -> None:

@@ -62,7 +62,7 @@ async def fuzz_streams(tally: Tally, url: str) -> None:
         await client.close()
     tally.notes["stock operations meanwhile"] = received
     tally.notes["entries broadcast"] = sum(scene.committed(number) for number in range(PARTITIONS))
-    tally.notes["memory"] = memory.check(growth_bytes_max=64 * MIB, peak_bytes_max=192 * MIB)
+    tally.notes["memory"] = memory.check(growth_bytes_max=32 * MIB, peak_bytes_max=128 * MIB)
 
 
 async def _attack(scene: Scene, case: Case) -> tuple[int, float]:
