@@ -154,6 +154,8 @@ class Overload:
             "after_second_s_offered": second_s["offered"],
             "after_second_s_missed": _missed(second_s),
             "after_p99_ms": rounded(after["by_second"][-1]["accepted_p99_ms"]),
+            "machine_cores": os.cpu_count() or 1,
+            "machine_load": rounded(os.getloadavg()[0]),
             "generator_late_ms": rounded(told["generator_late_ms"]),
             "retry_after_missing": told.get("retry_after_missing", 0),
             "cut": told.get("cut", 0),

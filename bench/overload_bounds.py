@@ -27,6 +27,8 @@ UNSENT_MAX = 0.02
 LATE_MS_MAX = 250
 """How late the generator may have been. So long a host lets requests wait before it refuses them: what a
 generator that was later sends at once is an overload of its own."""
+LOAD_A_CORE_MAX = 6.0
+"""The machine's load average, for each core. With 11 the product had a quarter of the machine, by fits."""
 BEFORE_MISSED_MAX = 0.01
 """Requests before the overload that were not accepted: beyond, the product did not have the machine."""
 
@@ -63,6 +65,8 @@ def doubtful(row: Mapping[str, Any]) -> Iterator[str]:
     """Yield why a row's times say nothing about the product."""
     if row["generator_late_ms"] > LATE_MS_MAX:
         yield f"the generator was {row['generator_late_ms']:g} ms late"
+    if row["machine_load"] > LOAD_A_CORE_MAX * row["machine_cores"]:
+        yield f"the machine's load average was {row['machine_load']:g} on {row['machine_cores']} cores"
     if row["before_missed"] > BEFORE_MISSED_MAX * row["before_offered"]:
         yield f"{row['before_missed']} of {row['before_offered']} requests were not accepted before it"
 

@@ -30,6 +30,7 @@ _LINES = (
     ("host_grown_mib", "host grew at last, MiB"),
     ("api_grown_mib", "API grew at last, MiB"),
     ("before_missed", "not accepted before it"),
+    ("machine_load", "load average of the machine"),
     ("generator_late_ms", "generator late, ms at worst"),
 )
 

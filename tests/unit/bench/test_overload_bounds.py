@@ -20,6 +20,8 @@ _GOOD: dict[str, Any] = {
     "unsent": 200,
     "before_offered": 1_000,
     "before_missed": 10,
+    "machine_cores": 2,
+    "machine_load": 12.0,
     "generator_late_ms": 100.0,
     "retry_after_missing": 0,
     "unknown": 0,
@@ -52,6 +54,7 @@ def test_a_row_within_every_bound_falls_short_in_nothing() -> None:
         ({"api_peak_mib": 65.0}, "the api took 65 MiB more at its peak"),
         ({"generator_late_ms": 251.0}, "no measurement: the generator was 251 ms late"),
         ({"unsent": 201}, "201 of 10000 requests found no connection"),
+        ({"machine_load": 12.1}, "no measurement: the machine's load average was 12.1 on 2 cores"),
         ({"before_missed": 11}, "no measurement: 11 of 1000 requests were not accepted before"),
     ],
 )
