@@ -88,8 +88,9 @@ def overload(
     """Offer 1.5 and 3 times what the machine carries, by an open loop, and audit what became of it."""
     from bench.audit import AuditFailed  # noqa: PLC0415 - the help needs none of it
     from bench.load_process import LoadFailed  # noqa: PLC0415
-    from bench.overload import OverloadPlan, shortcomings  # noqa: PLC0415
+    from bench.overload import OverloadPlan  # noqa: PLC0415
     from bench.overload import overload as run  # noqa: PLC0415
+    from bench.overload_bounds import shortcomings  # noqa: PLC0415
     from bench.overload_table import show  # noqa: PLC0415
 
     plan = OverloadPlan() if seconds is None else OverloadPlan(overload_s=seconds)

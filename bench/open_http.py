@@ -21,7 +21,7 @@ from bench.open_load import (
 )
 from bench.workloads import Workload
 
-CONNECTIONS_MAX = 1_000
+CONNECTIONS_MAX = 2_000
 """What the callers have open together. A request for which none is free is not sent, as with any pool."""
 _CONNECT_AT_ONCE = 50
 _DRAIN_S = 30.0

@@ -6,7 +6,7 @@ at which a request was due: one that waits for a connection, or in a full socket
 
 import asyncio
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from time import perf_counter
 from typing import Any
 
@@ -25,7 +25,6 @@ _WARM_S = TTL_S + 1.0
 """Until as many reservations expire as come: before, each is done at half of what it costs."""
 
 _TICK_S = 0.002
-_SECOND_S = 1.0
 
 
 class Schedule:
@@ -134,10 +133,9 @@ class OpenRun:
         phases, began_s, first = [], 0.0, 0
         for (rate, seconds), count in zip(self.schedule.phases, self.schedule.counts, strict=True):
             told = self._told(first, first + count, seconds)
-            step = max(1, int(rate * _SECOND_S))
             told["by_second"] = [
-                self._told(start, min(start + step, first + count), _SECOND_S)
-                for start in range(first, first + count, step)
+                self._told(first + start, first + end, length_s)
+                for start, end, length_s in _seconds(rate, seconds, count)
             ]
             phases.append({"rate": rate, "seconds": seconds, **told})
             first += count
@@ -169,6 +167,18 @@ class OpenRun:
             told[f"{name}_max_ms"] = spent_ms[-1] if spent_ms else 0.0
         told["accepted_s"] = told["accepted"] / seconds
         return told
+
+
+def _seconds(rate: float, seconds: float, count: int) -> Iterator[tuple[int, int, float]]:
+    """Return for each second of a phase its first request, the one after its last, and its length.
+
+    What is left of a second belongs to the last one: alone it would be a few requests, and no figure.
+    """
+    whole = max(1, int(seconds))
+    for number in range(whole):
+        is_last = number == whole - 1
+        end = count if is_last else min(count, int(rate * (number + 1)))
+        yield min(count, int(rate * number)), end, seconds - number if is_last else 1.0
 
 
 def skus_together(workload: Workload, partitions: int) -> list[tuple[int, list[str]]]:

@@ -15,6 +15,7 @@ _LINES = (
     ("capacity_cpu_ms", "CPU ms a request at capacity"),
     ("accepted_cpu_ms", "CPU ms an accepted request"),
     ("load_cores", "cores of the generator"),
+    ("offered", "requests of the overload"),
     ("refused", "refused"),
     ("unsent", "no connection free"),
     ("unknown", "outcome unknown"),
@@ -22,8 +23,15 @@ _LINES = (
     ("accepted_p99_ms", "p99 of accepted, ms"),
     ("refused_p99_ms", "p99 of refused, ms"),
     ("after_first_s_p99_ms", "p99 in the first second after, ms"),
-    ("host_grown_mib", "host grew, MiB"),
-    ("api_grown_mib", "API grew, MiB"),
+    ("after_first_s_refused", "refused in that second"),
+    ("after_second_s_missed", "not accepted in the next"),
+    ("host_peak_mib", "host's peak, MiB more"),
+    ("api_peak_mib", "API's peak, MiB more"),
+    ("host_grown_mib", "host grew at last, MiB"),
+    ("api_grown_mib", "API grew at last, MiB"),
+    ("before_missed", "not accepted before it"),
+    ("machine_load", "load average of the machine"),
+    ("generator_late_ms", "generator late, ms at worst"),
 )
 
 

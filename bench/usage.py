@@ -57,12 +57,16 @@ class Usage:
         return now
 
     def memory(self) -> dict[str, Any]:
-        """Return each role's first, largest and last figure in MiB, and its growth in the second half."""
+        """Return each role's first, largest and last figure in MiB, and how far it grew.
+
+        `grown` is from the middle of a load to its end, `peak` from its beginning to the largest figure.
+        """
         found: dict[str, Any] = {}
         for role, seen in self._seen_mib.items():
             half = seen[len(seen) // 2 :]
             found |= {
                 f"{role}_grown_mib": rounded(half[-1] - half[0]),
+                f"{role}_peak_mib": rounded(max(seen) - seen[0]),
                 f"{role}_first_mib": rounded(seen[0]),
                 f"{role}_most_mib": rounded(max(seen)),
                 f"{role}_last_mib": rounded(seen[-1]),

@@ -46,7 +46,7 @@ def _product() -> Iterator[Target]:
 
 def _document(tally: Tally) -> None:
     with _product() as target:
-        with MemoryWatch(target) as memory:
+        with MemoryWatch(target.memory_bytes) as memory:
             walk(tally, target.token, url=target.url, phases=PHASES)
         tally.notes["memory"] = memory.check(growth_bytes_max=400 * MIB, peak_bytes_max=900 * MIB)
 

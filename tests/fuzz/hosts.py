@@ -1,7 +1,8 @@
 """Attacks a caller of lanes: hosts that answer nonsense, too much, late, twice, or not at all.
 
 Whatever a host does, every call ends within its deadline with an answer, or a fault that says what is known;
-nothing is raised into the loop; and calls to a host that behaves are answered right all the while.
+nothing is raised into the loop; and calls to a host that behaves are answered right all the while. The memory
+of this process stays bounded: callers, evil hosts and the good one run in it.
 """
 
 import asyncio
@@ -24,6 +25,7 @@ from tests.component.actors.world import PARTITIONS, TOKEN, World
 from tests.fuzz.hostile_bytes import damaged, deep, encode, hostile_value, plain_value, twisted
 from tests.fuzz.neighbour import Neighbour, OneHost
 from tests.fuzz.tally import Case, Tally
+from tests.fuzz.target import MIB, MemoryWatch, own_memory_bytes
 
 _TIMEOUT_S = 0.6
 """The gateway's deadline for each call."""
@@ -184,13 +186,15 @@ async def fuzz_hosts(tally: Tally, good: World) -> None:
             tally.count(case.kind, " and ".join(endings))
 
     try:
-        async with asyncio.TaskGroup() as group:
-            group.create_task(neighbour.keep_asking())
-            async with asyncio.TaskGroup() as cases:
-                for case in tally.plan([*_WELCOMES, *_BEHAVIOURS]):
-                    cases.create_task(one(case))
-            neighbour.is_over = True
+        with MemoryWatch(own_memory_bytes) as memory:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(neighbour.keep_asking())
+                async with asyncio.TaskGroup() as cases:
+                    for case in tally.plan([*_WELCOMES, *_BEHAVIOURS]):
+                        cases.create_task(one(case))
+                neighbour.is_over = True
         assert raised == [], raised
+        tally.notes["memory"] = memory.check(growth_bytes_max=48 * MIB, peak_bytes_max=128 * MIB)
         tally.notes["right answers to a neighbour"] = neighbour.answers
     finally:
         await patient.close()

@@ -29,7 +29,7 @@ async def fuzz_lanes(tally: Tally, target: Target, *, idle: int = 1_500) -> None
     try:
         for _ in range(20):
             await neighbour.ask_about_all()
-        with MemoryWatch(target) as memory:
+        with MemoryWatch(target.memory_bytes) as memory:
             async with asyncio.TaskGroup() as group:
                 group.create_task(neighbour.keep_asking())
                 await _all_cases(tally, target)

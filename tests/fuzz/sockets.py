@@ -43,7 +43,7 @@ async def fuzz_http(tally: Tally, target: Target) -> None:
                         unknown[name] += status is None
                     tally.count(case.kind, "cut" if status is None else f"{status // 100}xx")
 
-        with MemoryWatch(target) as memory:
+        with MemoryWatch(target.memory_bytes) as memory:
             async with asyncio.TaskGroup() as group:
                 for case in tally.plan(list(KINDS)):
                     group.create_task(one(case))

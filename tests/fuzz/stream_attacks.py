@@ -20,6 +20,8 @@ from tests.component.actors.world import PARTITIONS, World
 from tests.fuzz.hostile_bytes import encode, hostile_value
 
 _DEADLINE_S = 60.0
+_LARGE_BYTES = 1_000_000
+"""All but as much as NATS takes in one message."""
 
 
 class Scene:
@@ -142,6 +144,17 @@ async def _flood_at_one_partition(scene: Scene) -> None:
         await scene.put(f"ledger.{number}", b"x")
 
 
+async def _as_large_as_can_be(scene: Scene) -> None:
+    """Messages that a new owner's courier has to read to find its own: more together than may stay."""
+    payload = scene.rng.randbytes(_LARGE_BYTES)
+    for number in range(PARTITIONS):
+        for _ in range(scene.rng.choice((4, 8))):
+            await scene.put(f"ledger.{number}", payload)
+    await scene.client.flush()
+    for _ in range(2):  # Owners, one after another.
+        await scene.world.hosts[0].take(list(range(PARTITIONS)))
+
+
 async def _ids_in_advance(scene: Scene) -> None:
     for number in range(PARTITIONS):
         for ahead in range(1, 12):
@@ -240,6 +253,7 @@ KINDS: dict[str, Callable[[Scene], Awaitable[None]]] = {
     "garbage at a partition's end": _garbage_at_the_end,
     "garbage on thousands of subjects": _garbage_everywhere,
     "flood at one partition": _flood_at_one_partition,
+    "messages as large as can be": _as_large_as_can_be,
     "ids of ours in advance": _ids_in_advance,
     "stream deleted": _deleted,
     "stream purged": _purged,

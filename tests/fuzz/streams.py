@@ -2,7 +2,8 @@
 under our name or delete, answers by others to what is ours.
 
 Meanwhile stock operations are served; when the attack is over, the courier goes on by itself, and the
-`LEDGER` stream holds every entry of the ledger, but for what somebody has thrown away on purpose.
+`LEDGER` stream holds every entry of the ledger, but for what somebody has thrown away on purpose. The memory
+of this process, in which the host and its courier run, stays bounded.
 """
 
 import asyncio
@@ -17,7 +18,8 @@ import nats
 from persistence.nats.streams import NatsStreams
 from tests.component.actors.world import PARTITIONS, World, until
 from tests.fuzz.stream_attacks import KINDS, Scene
-from tests.fuzz.tally import Tally
+from tests.fuzz.tally import Case, Tally
+from tests.fuzz.target import MIB, MemoryWatch, own_memory_bytes
 
 _DEADLINE_S = 60.0
 _OPERATION_S_MAX = 20.0
@@ -50,26 +52,35 @@ async def fuzz_streams(tally: Tally, url: str) -> None:
         async with broadcasting_world(url) as world:
             scene = Scene(world, client, Random(0))
             await world.receive("TEA", 1)
-            for case in tally.plan(list(KINDS)):
-                scene.rng = case.rng
-                with tally.trying(case):
-                    await KINDS[case.kind](scene)
-                    received += await _operate(world, case.rng)
-                    if case.rng.random() < 0.5:  # A new owner's courier looks where to go on.
-                        await world.hosts[0].take(list(range(PARTITIONS)))
-                    received += await _operate(world, case.rng)
-                    for end in scene.afterwards:
-                        await end()
-                    scene.afterwards.clear()
-                    began = asyncio.get_running_loop().time()
-                    await _until_all_is_there(scene)
-                    waited_s = asyncio.get_running_loop().time() - began
-                    assert world.faults == [], world.faults
-                tally.count(case.kind, "nothing lost" + (", within 5 s" if waited_s < 5 else ", later"))
+            with MemoryWatch(own_memory_bytes) as memory:
+                for case in tally.plan(list(KINDS)):
+                    with tally.trying(case):
+                        done, waited_s = await _attack(scene, case)
+                    received += done
+                    tally.count(case.kind, "nothing lost" + (", within 5 s" if waited_s < 5 else ", later"))
     finally:
         await client.close()
     tally.notes["stock operations meanwhile"] = received
     tally.notes["entries broadcast"] = sum(scene.committed(number) for number in range(PARTITIONS))
+    tally.notes["memory"] = memory.check(growth_bytes_max=32 * MIB, peak_bytes_max=128 * MIB)
+
+
+async def _attack(scene: Scene, case: Case) -> tuple[int, float]:
+    """Carry out one attack; return how many operations were served, and how long the streams then took."""
+    world = scene.world
+    scene.rng = case.rng
+    await KINDS[case.kind](scene)
+    received = await _operate(world, case.rng)
+    if case.rng.random() < 0.5:  # A new owner's courier looks where to go on.
+        await world.hosts[0].take(list(range(PARTITIONS)))
+    received += await _operate(world, case.rng)
+    for end in scene.afterwards:
+        await end()
+    scene.afterwards.clear()
+    began = asyncio.get_running_loop().time()
+    await _until_all_is_there(scene)
+    assert world.faults == [], world.faults
+    return received, asyncio.get_running_loop().time() - began
 
 
 async def _operate(world: World, rng: Random) -> int:

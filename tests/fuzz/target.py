@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Self
@@ -65,16 +65,21 @@ def _keep_last(process: "subprocess.Popen[str]", last: list[str]) -> None:
         del last[:-100]
 
 
-class MemoryWatch:
-    """Looks at a target's memory ten times a second, from a thread."""
+def own_memory_bytes() -> int:
+    """Return the resident memory of this process, for fuzzers whose target runs in it."""
+    return int(psutil.Process().memory_info().rss)
 
-    def __init__(self, target: Target) -> None:
-        self._target = target
+
+class MemoryWatch:
+    """Looks ten times a second, from a thread, at how much memory something says that it has."""
+
+    def __init__(self, memory_bytes: Callable[[], int]) -> None:
+        self._memory_bytes = memory_bytes
         self._is_over = threading.Event()
         self.before_bytes = self.most_bytes = self.after_bytes = 0
 
     def __enter__(self) -> Self:
-        self.before_bytes = self.most_bytes = self._target.memory_bytes()
+        self.before_bytes = self.most_bytes = self._memory_bytes()
         self._thread = threading.Thread(target=self._look, daemon=True)
         self._thread.start()
         return self
@@ -82,11 +87,11 @@ class MemoryWatch:
     def __exit__(self, *_: object) -> None:
         self._is_over.set()
         self._thread.join()
-        self.after_bytes = self._target.memory_bytes()
+        self.after_bytes = self._memory_bytes()
 
     def _look(self) -> None:
         while not self._is_over.wait(0.1):
-            self.most_bytes = max(self.most_bytes, self._target.memory_bytes())
+            self.most_bytes = max(self.most_bytes, self._memory_bytes())
 
     def check(self, *, growth_bytes_max: int, peak_bytes_max: int) -> str:
         """Return the figures. Raises AssertionError when the target took more than that."""
