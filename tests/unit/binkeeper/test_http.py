@@ -18,7 +18,9 @@ async def test_finding_owners_and_readiness_have_sessions_of_their_own(
     class Gateway:
         partitions = 4
 
-        def __init__(self, directory: Any, *_: object) -> None:
+        room = None
+
+        def __init__(self, directory: Any, *_: object, **__: object) -> None:
             made["routing"] = directory._sessions
 
         async def close(self) -> None:
@@ -31,7 +33,10 @@ async def test_finding_owners_and_readiness_have_sessions_of_their_own(
         async def listen(self) -> None:
             pass
 
-    def create_app(_: object, __: object, ledger: Any, read_model: Any, ___: object, *, probe: Any) -> None:
+    def create_app(
+        _: object, __: object, ledger: Any, read_model: Any, ___: object, *, probe: Any, room: object
+    ) -> None:
+        del room
         made.update(reads=ledger._sessions, lists=read_model._sessions, probe=probe._sessions)
 
     async def four(_: object) -> int:
