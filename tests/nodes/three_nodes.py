@@ -20,11 +20,12 @@ import pytest
 
 from tests.end_to_end.running import Running, until
 from tests.end_to_end.test_moving import moved
-from tests.end_to_end.workload import Workload
+from tests.end_to_end.workload import SILENCE_S_MAX, Workload
 from tests.nodes.cluster import Nodes
 
 HOSTS = 3
 NODE_BACK_S_MAX = 15.0
+HOST_BACK_S_MAX = 15.0
 HEADLESS_S = 75.0
 """Longer than the 60 s after which Ray's processes end themselves unless they are told to be patient."""
 
@@ -153,6 +154,7 @@ class Trial:
         await asyncio.sleep(headless_s)  # What is tested is that nothing happens for so long.
         self.figures["headless_answers"] = len(work.answered) - seen
         self.figures["headless_longest_silence_s"] = round(work.longest_silence_s(lost_s), 2)
+        assert work.longest_silence_s(lost_s) < SILENCE_S_MAX
         spent_s = sum(supervisor.cpu_times()[:2]) - sum(used[:2])
         self.figures["headless_supervisor_cpu_s"] = round(spent_s, 2)
         assert {role: binkeeper.pids(role) for role in pids} == pids
@@ -181,6 +183,7 @@ class Trial:
         await asyncio.sleep(RAYLET_LOST_S)  # What is tested is that nothing happens for so long.
         self.figures["raylet_lost_answers"] = len(work.answered) - seen
         self.figures["raylet_lost_longest_silence_s"] = round(work.longest_silence_s(lost_s), 2)
+        assert work.longest_silence_s(lost_s) < SILENCE_S_MAX
         assert all(map(psutil.pid_exists, hosts))
         assert work.repeats == repeats
         assert len(work.answered) > seen
@@ -225,7 +228,9 @@ class Trial:
             return sum(host["ready"] for host in hosts) == now["partitions"]
 
         await until(all_served, "the standby serves", 60.0)
-        self.figures["headless_host_lost_served_s"] = round(time.monotonic() - killed_s, 2)
+        served_s = time.monotonic() - killed_s
+        self.figures["headless_host_lost_served_s"] = round(served_s, 2)
+        assert served_s < HOST_BACK_S_MAX
 
     @asynccontextmanager
     async def under_load(self) -> AsyncIterator[None]:
