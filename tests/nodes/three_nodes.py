@@ -21,6 +21,7 @@ import pytest
 from tests.end_to_end.running import Running, until
 from tests.end_to_end.test_moving import moved
 from tests.end_to_end.workload import SILENCE_S_MAX
+from tests.faults.audits import at_rest
 from tests.nodes.cluster import Nodes
 from tests.nodes.load import Load
 
@@ -258,6 +259,7 @@ async def test_nodes_come_and_go_and_the_head_is_lost() -> None:
             await trial.move_on_purpose()
             await trial.lose_the_head(HEADLESS_S)
             await trial.lose_the_head_and_the_supervisor()
+        assert await at_rest(trial.binkeeper) == []
 
 
 @pytest.mark.timeout(240)
