@@ -44,7 +44,7 @@ class Load:
         return longest_silence_s(self.answered, after_s)
 
     async def verify(self) -> dict[str, int]:
-        """Look for what is lost, twice or out of order, and verify the database; return how much was asked."""
+        """Look for what is lost, twice or out of order, and verify the ledger; return how much was asked."""
         offset_ns = min(self._offset_ns, wall_to_monotonic_ns())
         findings = await concluded(self.binkeeper, self.callers, offset_ns)
         assert findings.all() == []
