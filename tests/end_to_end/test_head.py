@@ -3,12 +3,13 @@
 import asyncio
 import os
 import signal
+import time
 
 import psutil
 import pytest
 
 from tests.end_to_end.running import Running, until
-from tests.end_to_end.workload import Workload
+from tests.end_to_end.workload import SILENCE_S_MAX, Workload
 from tests.faults.evidence import settled
 
 
@@ -22,6 +23,7 @@ async def test_the_control_store_of_ray_is_killed_and_stock_operations_go_on(bin
     await until(lambda: len(work.answered) > 200, "the load is on")
     hosts, supervisor = binkeeper.pids("host"), binkeeper.pids("supervisor")
     (killed,) = binkeeper.pids("gcs")
+    answered, killed_s = len(work.answered), time.monotonic()
     os.kill(killed, signal.SIGKILL)
 
     def is_back() -> bool:
@@ -29,8 +31,11 @@ async def test_the_control_store_of_ray_is_killed_and_stock_operations_go_on(bin
         return bool(pids) and pids != [killed] and psutil.pid_exists(pids[0])
 
     await until(is_back, "the control store is back", 60.0)
+    assert len(work.answered) > answered  # While it was away.
+    assert work.longest_silence_s(killed_s) < SILENCE_S_MAX
     answered = len(work.answered)
     await until(lambda: len(work.answered) > answered + 300, "it serves")
+    assert work.longest_silence_s(killed_s) < SILENCE_S_MAX
     assert work.repeats == 0  # Nobody was told to send again.
     assert binkeeper.pids("host") == hosts
     assert binkeeper.pids("supervisor") == supervisor

@@ -8,7 +8,9 @@ import asyncio
 import random
 import time
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import httpx
@@ -20,6 +22,8 @@ CALLERS = 12
 OPENING = 100_000
 UNKNOWN = frozenset({429, 502, 503, 504})
 PATIENCE_S = 60.0
+SILENCE_S_MAX = 3.0
+"""Seconds without any answer, on a busy machine, while something is away that stock does not need."""
 TENTATIVE_S_MAX = 20.0
 """Twice the time after which an undecided attempt is abandoned."""
 
@@ -32,6 +36,12 @@ class Expected:
     reserved: Counter[str] = field(default_factory=Counter)
     states: dict[str, str] = field(default_factory=dict)
     """State of each reservation by its id."""
+
+
+def longest_silence_s(answered: Iterable[tuple[float, float]], after_s: float) -> float:
+    """Return the longest time without any answer from an instant until now: a stall that lasts counts too."""
+    known = sorted(known_s for _, known_s in answered if known_s >= after_s)
+    return max(later - earlier for earlier, later in pairwise([after_s, *known, time.monotonic()]))
 
 
 class Workload:
@@ -126,11 +136,8 @@ class Workload:
         return min(known_s for began_s, known_s in self.answered if began_s >= after_s)
 
     def longest_silence_s(self, after_s: float) -> float:
-        """Return the longest time without any answer from an instant on."""
-        known = sorted(known_s for _, known_s in self.answered if known_s >= after_s)
-        return max(
-            (later - earlier for earlier, later in zip([after_s, *known], known, strict=False)), default=0.0
-        )
+        """Return the longest time without any answer from an instant until now."""
+        return longest_silence_s(self.answered, after_s)
 
     async def verify(self) -> None:
         """Nothing acknowledged is missing, nothing happened twice.

@@ -14,6 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from tests.end_to_end.running import Running
+from tests.faults.audits import at_rest
 from tests.faults.grounds import behind_proxy, running, second_api, small_disk
 from tests.faults.scenarios import SCENARIOS, Scenario, commits_cut, disk_full, lanes_cut
 from tests.faults.stage import Report, play
@@ -29,6 +30,8 @@ class Runs:
 
     def __init__(self, seed: int, answers: int, wanted: Callable[[str], bool]) -> None:
         self.reports: list[Report] = []
+        self.found: list[str] = []
+        """What was wrong after all faults of one kind of ground."""
         self.wanted = wanted
         self._seed = seed
         self._answers = answers
@@ -55,6 +58,16 @@ class Runs:
             flush=True,
         )
 
+    def rest(self, binkeeper: Running, grounds: str) -> None:
+        """Have everything compared once more, by every auditor and by `binkeeper verify`."""
+        began_s = time.monotonic()
+        found = asyncio.run(at_rest(binkeeper))
+        self.found += [f"{grounds}: {one}" for one in found]
+        if found:
+            keep_logs(binkeeper)
+        verdict = "; ".join(found) or "every auditor's drift is 0, and binkeeper verify finds nothing"
+        print(f"{grounds}, at rest: {verdict} [{time.monotonic() - began_s:.0f} s]", flush=True)
+
     def embedded(self, rounds: int) -> None:
         """Faults of `binkeeper up` as a person runs it."""
         scenarios = [scenario for scenario in SCENARIOS if self.wanted(scenario.name)]
@@ -67,6 +80,7 @@ class Runs:
                 if self.wanted(LANES):
                     with second_api(binkeeper, self._seed) as (url, flag):
                         self.play(binkeeper, Scenario(LANES, lanes_cut(flag), via="http"), url)
+            self.rest(binkeeper, "binkeeper up")
 
     def proxied(self, rounds: int) -> None:
         """The way to Postgres is cut."""
@@ -76,6 +90,7 @@ class Runs:
                     for rule, name in COMMITS.items():
                         if self.wanted(name):
                             self.play(binkeeper, Scenario(name, commits_cut(proxy, rule)))
+                self.rest(binkeeper, "behind a proxy")
 
     def full(self, rounds: int) -> None:
         """The disk is full."""
@@ -83,6 +98,7 @@ class Runs:
             with small_disk() as (binkeeper, fill):
                 for _ in range(rounds):
                     self.play(binkeeper, Scenario(DISK, disk_full(fill)))
+                self.rest(binkeeper, "on a small disk")
 
 
 def keep_logs(binkeeper: Running) -> None:
@@ -151,7 +167,7 @@ def main() -> int:
             json.dumps([asdict(report) for report in runs.reports], indent=2) + "\n"
         )
         print("\n".join(told(rows)))
-    return 1 if any(report.found() for report in runs.reports) else 0
+    return 1 if runs.found or any(report.found() for report in runs.reports) else 0
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,14 +13,13 @@ from nats.js.api import DeliverPolicy
 from tests.end_to_end.listener import Listener, kept, kept_ledger
 from tests.end_to_end.running import Running, until
 from tests.faults import bins, promises
+from tests.faults.audits import drift
 from tests.faults.history import Call, Recorded, backwards
 from tests.faults.ledger import Told, read_entries, read_ledger
 from tests.faults.linearizable import Undecided, Verdict, linearize
 
 SETTLED_S_MAX = 60.0
 STREAMS_S_MAX = 15.0
-_DRIFT = re.compile(r"^binkeeper_drift\S* (\S+)$", re.MULTILINE)
-_ROUNDS = re.compile(r"^binkeeper_audit_rounds_total\S* (\S+)$", re.MULTILINE)
 
 
 @dataclass(slots=True)
@@ -65,7 +63,10 @@ async def nothing_is_tentative(http: httpx.AsyncClient, site: str, skus: Sequenc
 async def examine(
     binkeeper: Running, site: str, skus: Sequence[str], calls: list[Call], wall_to_monotonic_ns: int
 ) -> Findings:
-    """Look at everything. The callers are done, and nothing is tentative any more."""
+    """Look at everything. The callers are done, and nothing is tentative any more.
+
+    Drift is what is known of it now; `audits.at_rest` waits until every owner has compared everything.
+    """
     try:
         await until(lambda: settled(binkeeper), "the broadcast has caught up, without drift", SETTLED_S_MAX)
     except TimeoutError:
@@ -84,11 +85,7 @@ async def examine(
     found.wrong += await asyncio.to_thread(disorder, history)
     found.wrong += await _bins_differ(binkeeper, site, skus, told)
     found.wrong += await _streams_differ_at_last(binkeeper, site, skus)
-    async with binkeeper.http() as http:
-        text = (await http.get(binkeeper.run["url"] + "/metrics")).text
-    drift = [float(value) for value in _DRIFT.findall(text)]
-    if not drift or any(drift):
-        found.wrong.append(f"drift {drift}")
+    found.wrong += await drift(binkeeper)
     if found.all():
         history.write(binkeeper.home.parent / f"faults-{site}.jsonl")
     return found
@@ -196,10 +193,3 @@ async def _streams_differ(binkeeper: Running, site: str, skus: Sequence[str]) ->
                 if last.get(subject) != view:
                     found.append(f"STOCK has {last.get(subject)} where the bin is {view}")
     return found
-
-
-async def audit_rounds(binkeeper: Running) -> int:
-    """Return how often everything that hosts own was compared with the sum of the ledger."""
-    async with binkeeper.http() as http:
-        text = (await http.get(binkeeper.run["url"] + "/metrics")).text
-    return sum(int(float(rounds)) for rounds in _ROUNDS.findall(text))

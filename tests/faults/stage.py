@@ -3,7 +3,8 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from actors.gateway import LaneGateway
@@ -79,7 +80,8 @@ class Report:
     retried: int
     """Tries that were told that nothing happened."""
     back_s: float
-    """From the process being back (a host or the API: from the fault) until every SKU answers again."""
+    """From what was away being back until every SKU answers again. What is replaced by what stood by or is
+    started by the supervisor (a host) counts as back at the fault; all else, as the API, once it serves."""
     away_s: float
     """From the fault until the process was back."""
     findings: Findings
@@ -113,8 +115,22 @@ async def play(
     """Run a scenario and look at what it left. `url` is another API than `up`'s."""
     await until(lambda: settled(binkeeper), "all is quiet", 90.0)
     await until(lambda: len(binkeeper.pids("host")) > 1, "a standby is ready", 90.0)
-    wall_to_monotonic_ns = time.monotonic_ns() - time.time_ns() - 5_000_000
+    offset_ns = wall_to_monotonic_ns()
     stage = Stage(binkeeper, Callers(site, seed, SKUS), via)
+    async with opened(binkeeper, site, url) as channels:
+        await _under_load(stage, fault, channels, answers)
+        findings = await concluded(binkeeper, stage.callers, offset_ns)
+    return _report(name, stage, findings, back_s_max)
+
+
+def wall_to_monotonic_ns() -> int:
+    """Return what is added to the ledger's time to have this process's clock; less, as that is rounded."""
+    return time.monotonic_ns() - time.time_ns() - 5_000_000
+
+
+@asynccontextmanager
+async def opened(binkeeper: Running, site: str, url: str | None = None) -> AsyncIterator[list[Channel]]:
+    """Open a way for each caller, those for readers last. `url` is another API than `up`'s."""
     sessions = Sessions(binkeeper.run["postgres_url"], "callers", size=1)
     token = (binkeeper.home / "lane.token").read_text().strip()
     directory = PostgresDirectory(sessions)
@@ -126,29 +142,41 @@ async def play(
     channels: list[Channel] = [HttpChannel(http, site) for http in https]
     channels += [LaneChannel(gateway, site) for _ in range(LANE_CALLERS + READERS)]
     try:
-        await _under_load(stage, fault, channels, answers)
-        async with binkeeper.http() as http:
-            await until(
-                lambda: nothing_is_tentative(http, site, SKUS), "attempts are settled", _TENTATIVE_S_MAX
-            )
-            await stage.callers.close(HttpChannel(http, site))
-        findings = await examine(binkeeper, site, SKUS, stage.callers.calls, wall_to_monotonic_ns)
+        yield channels
     finally:
         await gateway.close()
         await sessions.close()
         for http in https:
             await http.aclose()
-    return _report(name, stage, findings, back_s_max)
+
+
+async def work(callers: Callers, channels: Sequence[Channel]) -> None:
+    """Have each channel's caller ask until it is over."""
+    readers = HTTP_CALLERS + LANE_CALLERS
+    asking = [
+        callers.run(number, channel, is_reader=number >= readers) for number, channel in enumerate(channels)
+    ]
+    fates = await asyncio.gather(*asking, return_exceptions=True)
+    for fate in fates:
+        if isinstance(fate, BaseException):
+            raise fate
+
+
+async def concluded(binkeeper: Running, callers: Callers, offset_ns: int) -> Findings:
+    """Let what is undecided be settled, read everything once more, and look at what was left."""
+    async with binkeeper.http() as http:
+
+        async def is_settled() -> bool:
+            return await nothing_is_tentative(http, callers.site, callers.skus)
+
+        await until(is_settled, "attempts are settled", _TENTATIVE_S_MAX)
+        await callers.close(HttpChannel(http, callers.site))
+    return await examine(binkeeper, callers.site, callers.skus, callers.calls, offset_ns)
 
 
 async def _under_load(stage: Stage, fault: Fault, channels: list[Channel], answers: int) -> None:
     await stage.callers.open(channels[0])
-    working = [
-        asyncio.create_task(
-            stage.callers.run(number, channel, is_reader=number >= HTTP_CALLERS + LANE_CALLERS)
-        )
-        for number, channel in enumerate(channels)
-    ]
+    working = asyncio.create_task(work(stage.callers, channels))
     try:
         await stage.until_answered(answers)
         await fault(stage)
@@ -156,10 +184,7 @@ async def _under_load(stage: Stage, fault: Fault, channels: list[Channel], answe
         await stage.until_answered(answers)
     finally:
         stage.callers.is_over = True
-        done = await asyncio.gather(*working, return_exceptions=True)
-    for fate in done:
-        if isinstance(fate, BaseException):
-            raise fate
+        await working
 
 
 def _report(name: str, stage: Stage, findings: Findings, back_s_max: float | None) -> Report:

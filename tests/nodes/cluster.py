@@ -115,7 +115,9 @@ def _started(start: Callable[[], Any]) -> Any:
                 raise
             for process in psutil.Process().children():
                 if process.pid not in there:
-                    process.kill()
+                    for one in (*process.children(recursive=True), process):  # A raylet has agents.
+                        with contextlib.suppress(psutil.NoSuchProcess):
+                            one.kill()
     raise AssertionError("unreachable")
 
 

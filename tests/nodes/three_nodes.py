@@ -20,11 +20,14 @@ import pytest
 
 from tests.end_to_end.running import Running, until
 from tests.end_to_end.test_moving import moved
-from tests.end_to_end.workload import Workload
+from tests.end_to_end.workload import SILENCE_S_MAX
+from tests.faults.audits import at_rest
 from tests.nodes.cluster import Nodes
+from tests.nodes.load import Load
 
 HOSTS = 3
 NODE_BACK_S_MAX = 15.0
+HOST_BACK_S_MAX = 15.0
 HEADLESS_S = 75.0
 """Longer than the 60 s after which Ray's processes end themselves unless they are told to be patient."""
 
@@ -61,7 +64,7 @@ class Trial:
     def __init__(self, cluster: Nodes, binkeeper: Running) -> None:
         self.cluster = cluster
         self.binkeeper = binkeeper
-        self.work = Workload(binkeeper, "nodes", seed=11)
+        self.work = Load(binkeeper, "nodes", seed=11)
         self.figures: dict[str, Any] = {}
 
     async def spread_hosts(self) -> None:
@@ -153,6 +156,7 @@ class Trial:
         await asyncio.sleep(headless_s)  # What is tested is that nothing happens for so long.
         self.figures["headless_answers"] = len(work.answered) - seen
         self.figures["headless_longest_silence_s"] = round(work.longest_silence_s(lost_s), 2)
+        assert work.longest_silence_s(lost_s) < SILENCE_S_MAX
         spent_s = sum(supervisor.cpu_times()[:2]) - sum(used[:2])
         self.figures["headless_supervisor_cpu_s"] = round(spent_s, 2)
         assert {role: binkeeper.pids(role) for role in pids} == pids
@@ -181,6 +185,7 @@ class Trial:
         await asyncio.sleep(RAYLET_LOST_S)  # What is tested is that nothing happens for so long.
         self.figures["raylet_lost_answers"] = len(work.answered) - seen
         self.figures["raylet_lost_longest_silence_s"] = round(work.longest_silence_s(lost_s), 2)
+        assert work.longest_silence_s(lost_s) < SILENCE_S_MAX
         assert all(map(psutil.pid_exists, hosts))
         assert work.repeats == repeats
         assert len(work.answered) > seen
@@ -225,11 +230,13 @@ class Trial:
             return sum(host["ready"] for host in hosts) == now["partitions"]
 
         await until(all_served, "the standby serves", 60.0)
-        self.figures["headless_host_lost_served_s"] = round(time.monotonic() - killed_s, 2)
+        served_s = time.monotonic() - killed_s
+        self.figures["headless_host_lost_served_s"] = round(served_s, 2)
+        assert served_s < HOST_BACK_S_MAX
 
     @asynccontextmanager
     async def under_load(self) -> AsyncIterator[None]:
-        """Callers work; at the end nothing that was acknowledged is missing."""
+        """Callers work; at the end nothing is lost or twice, each history has an order, all fits."""
         over = asyncio.get_running_loop().create_future()
         working = asyncio.create_task(self.work.run(over))
         try:
@@ -238,7 +245,7 @@ class Trial:
         finally:
             over.set_result(None)
             await working
-        await self.work.verify()
+        self.figures |= await self.work.verify()
         print(json.dumps(self.figures))
 
 
@@ -252,6 +259,7 @@ async def test_nodes_come_and_go_and_the_head_is_lost() -> None:
             await trial.move_on_purpose()
             await trial.lose_the_head(HEADLESS_S)
             await trial.lose_the_head_and_the_supervisor()
+        assert await at_rest(trial.binkeeper) == []
 
 
 @pytest.mark.timeout(240)

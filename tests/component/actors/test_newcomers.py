@@ -1,87 +1,16 @@
 """Nodes that were added take their share by themselves: with patience, in one movement, without errors."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from itertools import pairwise
 
-import pytest
-import structlog
-
 from actors.newcomers import _LOOK_S, _REST_S, _REST_S_MAX, _SOUND_S, Newcomers
-from actors.outcomes import Unavailable
-from actors.places import HostProcess, Moved, Place, crowded
-from actors.placing import Placing
-from persistence.memory import MemoryWishes
-from tests.component.actors.in_process import InProcessHost
-from tests.component.actors.supervised import Supervised, supervised
+from actors.places import Place, crowded
+from tests.component.actors.growing import cluster
 from tests.component.actors.traffic import traffic
-from tests.component.actors.world import PARTITIONS, number_of, until, view_of
+from tests.component.actors.world import PARTITIONS, number_of, until
 
 _SKUS = [f"SKU-{n}" for n in range(10)]
 _HOT = _SKUS[0]
-
-
-class Clock:
-    """Time that a test passes."""
-
-    def __init__(self) -> None:
-        self.now_s = 0.0
-
-    def __call__(self) -> float:
-        return self.now_s
-
-
-class Cluster:
-    """A supervised world on nodes that come and go, whose time a test passes."""
-
-    def __init__(self, s: Supervised, *, hosts: int) -> None:
-        self.s = s
-        self.clock = Clock()
-        self.wishes = MemoryWishes()
-        self.newcomers = Newcomers(self.clock)
-        self.placing = Placing(
-            s.supervisor,
-            self.wishes,
-            partitions=PARTITIONS,
-            hosts=hosts,
-            newcomers=self.newcomers,
-            sleep=_short,
-        )
-
-    async def passes(self, seconds: float) -> None:
-        """Let time pass, with a look at the nodes as often as there is one."""
-        for _ in range(int(seconds / _LOOK_S)):
-            self.clock.now_s += _LOOK_S
-            await self.placing._share(self.newcomers)
-
-    def shares(self) -> dict[str, list[int]]:
-        """Return how many partitions each host of a place has, by node."""
-        found: dict[str, list[int]] = {}
-        for place in self.s.supervisor.places:
-            assert isinstance(place.process, InProcessHost)
-            assert set(place.process.running.host.owned) == place.partitions
-            found.setdefault(place.process.node, []).append(len(place.partitions))
-        return {node: sorted(counts) for node, counts in found.items()}
-
-    def places(self) -> list[tuple[int, str, frozenset[int]]]:
-        """Return all that would change if anything was moved."""
-        return [
-            (place.number, place.process.name if place.process else "", frozenset(place.partitions))
-            for place in self.s.supervisor.places
-        ]
-
-
-async def _short(seconds: float) -> None:
-    await asyncio.sleep(min(seconds, 0.01))
-
-
-@asynccontextmanager
-async def cluster(*, hosts: int = 2, standbys: int = 0) -> AsyncIterator[Cluster]:
-    async with supervised(hosts=hosts, standbys=standbys, commit_s=0.001) as s:
-        if standbys:
-            await until(s.has_standby)
-        yield Cluster(s, hosts=hosts)
 
 
 async def test_a_node_that_was_added_takes_its_share_by_itself_under_load_and_nothing_fails() -> None:
@@ -129,17 +58,6 @@ async def test_nothing_is_moved_while_a_host_is_being_replaced() -> None:
         await c.passes(_SOUND_S - 1)  # The node must be seen for as long again.
         assert c.places() == before
         await c.passes(2 * _LOOK_S)
-        assert set(c.shares()) == {"", "added"}
-
-
-async def test_a_node_that_lost_a_host_lately_is_given_nothing() -> None:
-    async with cluster() as c:
-        c.s.launcher.node_names = ["", "added"]
-        c.s.supervisor._nodes.lost("added")
-        await c.passes(4 * _SOUND_S)
-        assert set(c.shares()) == {""}
-        c.s.supervisor._nodes.started("added", asyncio.get_running_loop().time() + 1)
-        await c.passes(2 * _SOUND_S)
         assert set(c.shares()) == {"", "added"}
 
 
@@ -220,68 +138,6 @@ async def test_who_asked_for_so_many_hosts_gets_no_more_when_a_node_is_added() -
         assert c.shares() == {"": [PARTITIONS]}
 
 
-async def test_a_node_on_which_no_host_starts_is_left_alone_for_a_while(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    async with cluster(hosts=2) as c:
-        launch, tried_s = c.s.launcher.launch, []
-
-        async def refusing(name: str, node: str | None = None) -> HostProcess:
-            if node == "broken":
-                tried_s.append(c.clock.now_s)
-                raise Unavailable("no room")
-            return await launch(name, node)
-
-        monkeypatch.setattr(c.s.launcher, "launch", refusing)
-        c.s.launcher.node_names = ["", "broken"]
-        before = c.places()
-        with structlog.testing.capture_logs() as logs:
-            await c.passes(4 * _REST_S)
-        assert c.places() == before
-        assert len(tried_s) == 1  # It is doubted by the clock of the loop, which has not moved.
-        assert [line["nodes"] for line in logs if line["event"] == "sharing_waits"] == [["broken"]]
-
-
-async def test_a_movement_that_failed_is_brought_to_its_end_later(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with cluster(hosts=2) as c, traffic(c.s.world, _SKUS):
-        moves, move = 0, c.s.supervisor.move
-
-        async def failing(*asked: object) -> Moved:
-            nonlocal moves
-            moves += 1
-            if moves == 2:
-                raise Unavailable("a lane was lost")
-            return await move(*asked)  # type: ignore[arg-type]
-
-        monkeypatch.setattr("actors.placing._GROUP", 2)
-        monkeypatch.setattr(c.s.supervisor, "move", failing)
-        c.s.launcher.node_names = ["", "added", "another"]
-        await c.passes(_SOUND_S + 2 * _LOOK_S)
-        assert moves == 2
-        await c.passes(_REST_S + 2 * _LOOK_S)
-        counts = c.shares()
-        assert len(c.s.supervisor.places) == 3
-        assert max(map(max, counts.values())) - min(map(min, counts.values())) <= 1
-
-
-async def test_while_ray_does_not_answer_nothing_is_moved_and_nothing_is_said(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    async with cluster() as c:
-        c.s.launcher.node_names = ["", "added"]
-        await c.passes(_SOUND_S - 1)
-
-        async def unknown() -> list[str]:
-            raise Unavailable("Ray's control store is away")
-
-        with monkeypatch.context() as away, structlog.testing.capture_logs() as logs:
-            away.setattr(c.s.launcher, "nodes", unknown)
-            await c.passes(4 * _SOUND_S)
-        assert logs == []
-        await c.passes(_SOUND_S - 1)  # It must be sound for as long again.
-        assert set(c.shares()) == {""}
-
-
 async def test_placing_looks_at_the_nodes_between_wishes_and_leaves_them_alone_when_told_to() -> None:
     for newcomers in (Newcomers(asyncio.get_running_loop().time), None):
         async with cluster(hosts=2) as c:
@@ -300,36 +156,6 @@ async def test_placing_looks_at_the_nodes_between_wishes_and_leaves_them_alone_w
                 assert len([p for p in c.s.supervisor.places if not p.is_dedicated]) == 2
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
-
-
-async def test_service_goes_on_when_the_added_node_is_lost_while_it_gets_its_share(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    async with cluster(hosts=2, standbys=1) as c:
-        for sku in _SKUS:
-            await c.s.world.receive(sku, 5)
-        monkeypatch.setattr("actors.placing._GROUP", 1)
-        moves, move = 0, c.s.supervisor.move
-
-        async def dying(*asked: object) -> Moved:
-            nonlocal moves
-            moves += 1
-            if moves == 2:
-                (lost,) = (p for p in c.s.supervisor.processes() if p.node == "added")
-                c.s.launcher.node_names = [""]
-                await c.s.launcher.crash(lost)
-            return await move(*asked)  # type: ignore[arg-type]
-
-        monkeypatch.setattr(c.s.supervisor, "move", dying)
-        (spare,) = c.s.supervisor._spares.ready
-        spare.node = ""
-        c.s.launcher.node_names = ["", "added"]
-        await c.passes(_SOUND_S + 2 * _LOOK_S)
-        await until(lambda: all(place.is_serving for place in c.s.supervisor.places))
-        await c.passes(_REST_S + 2 * _LOOK_S)
-        for sku in _SKUS:
-            view_of(await c.s.world.reserve(sku, 5))
-        assert sum(map(sum, c.shares().values())) == PARTITIONS
 
 
 def test_a_host_that_must_stay_is_not_the_one_that_goes() -> None:

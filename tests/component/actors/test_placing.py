@@ -1,65 +1,18 @@
 """Partitions moved on purpose by the supervisor, under load: isolated SKUs, an even spread, no errors."""
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
 import pytest
 import structlog
 
 from actors.outcomes import Unavailable
-from actors.places import HostProcess, Move, Place, even_moves, first_places
-from actors.placing import Placing
-from actors.rebuilding import Misfit
+from actors.places import HostProcess, Place, even_moves, first_places
 from persistence.memory import MemoryWishes
-from persistence.placement import Granted
-from tests.component.actors.in_process import InProcessHost
-from tests.component.actors.supervised import Supervised, supervised
+from tests.component.actors.placed import Placed, placed
+from tests.component.actors.supervised import supervised
 from tests.component.actors.traffic import traffic
 from tests.component.actors.world import PARTITIONS, number_of, until
 
 _SKUS = [f"SKU-{n}" for n in range(10)]
 _HOT = _SKUS[0]
-
-
-class Placed:
-    """Places under a supervisor that grants wishes."""
-
-    def __init__(self, s: Supervised, *, hosts: int, wishes: MemoryWishes | None = None) -> None:
-        self.s = s
-        self.wishes = wishes or MemoryWishes()
-        self.placing = Placing(s.supervisor, self.wishes, partitions=PARTITIONS, hosts=hosts, sleep=_short)
-
-    async def granted(self, number: int) -> Granted:
-        """Wait until a wish is carried out."""
-        async with asyncio.timeout(10):
-            while (granted := await self.wishes.granted()).number < number:  # noqa: ASYNC110 - nobody signals
-                await asyncio.sleep(0.002)
-        return granted
-
-    def owned(self) -> dict[str, set[int]]:
-        """Return what each host of a place owns, by name."""
-        found = {}
-        for place in self.s.supervisor.places:
-            assert isinstance(place.process, InProcessHost)
-            found[place.process.name] = set(place.process.running.host.owned)
-        return found
-
-
-async def _short(seconds: float) -> None:
-    await asyncio.sleep(min(seconds, 0.01))
-
-
-@asynccontextmanager
-async def placed(*, hosts: int = 2, standbys: int = 1) -> AsyncIterator[Placed]:
-    async with supervised(hosts=hosts, standbys=standbys, commit_s=0.001) as s:
-        made = Placed(s, hosts=hosts)
-        running = asyncio.create_task(made.placing.run())
-        try:
-            yield made
-        finally:
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
 
 
 async def test_a_hot_sku_gets_a_host_of_its_own_and_goes_back_under_load_and_nothing_fails() -> None:
@@ -249,70 +202,6 @@ async def test_a_host_that_dies_while_it_hands_over_is_replaced_and_the_wish_is_
             await p.s.launcher.crash(source)
         await p.granted(number)
         assert p.owned()[p.s.owner(_HOT).name] == {number_of(_HOT)}
-
-
-def _refuse(p: Placed, sku: str) -> InProcessHost:
-    """Have the owner of a SKU refuse its partition, as if its ledger did not hold."""
-    owner, number = p.s.owner(sku), number_of(sku)
-    host = owner.running.host
-    host.ownership._refuse(host.owned[number], Misfit(number, 1, "a gap"))
-    return owner
-
-
-async def test_a_refused_partition_is_left_out_of_a_move_and_the_others_move() -> None:
-    async with placed() as p:
-        for sku in _SKUS:
-            await p.s.world.receive(sku, 5)
-        hot = next(sku for sku in _SKUS if p.s.place_of(sku) is p.s.supervisor.places[-1])
-        owner, refused = _refuse(p, hot), number_of(hot)
-        for hosts, left_out in ((1, (refused,)), (4, ()), (1, (refused,))):
-            granted = await p.granted(await p.wishes.spread(hosts))
-            assert granted.refused == left_out
-            places, owned = p.s.supervisor.places, p.owned()
-            for place in places:
-                assert place.process is not None
-                assert owned[place.process.name] == place.partitions - {refused}
-            assert set.union(*(place.partitions for place in places)) == set(range(PARTITIONS))
-            assert p.s.owner(hot) is owner
-        for sku in _SKUS:
-            if number_of(sku) != refused:
-                assert await p.s.world.stock(sku) == (5, 0)
-
-
-async def test_a_wish_that_a_refused_partition_be_isolated_ends_and_says_so() -> None:
-    async with placed() as p:
-        owner = _refuse(p, _HOT)
-        with structlog.testing.capture_logs() as logs:
-            granted = await p.granted(await p.wishes.isolate(("LON", _HOT)))
-        assert (granted.moved, granted.hosts, granted.refused) == (0, 2, (number_of(_HOT),))
-        assert p.s.owner(_HOT) is owner
-        (told,) = [line for line in logs if line["event"] == "partitions_left_out"]
-        assert told["partitions"] == (number_of(_HOT),)
-        granted = await p.granted(await p.wishes.join(("LON", _HOT)))
-        assert granted.refused == ()
-
-
-async def test_an_isolated_partition_that_is_refused_keeps_its_place_when_it_is_to_join() -> None:
-    async with placed() as p:
-        await p.granted(await p.wishes.isolate(("LON", _HOT)))
-        owner = _refuse(p, _HOT)
-        granted = await p.granted(await p.wishes.join(("LON", _HOT)))
-        assert (granted.moved, granted.hosts, granted.refused) == (0, 3, (number_of(_HOT),))
-        assert p.s.owner(_HOT) is owner
-
-
-async def test_what_has_moved_belongs_to_its_new_place_when_something_else_has_not(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    async with supervised(hosts=2) as s:
-        source, target = s.supervisor.places
-        one, other = sorted(source.partitions)[:2]
-        assert isinstance(source.process, InProcessHost)
-        monkeypatch.setattr(source.process.running.host.owned[other], "is_ready", False)
-        moved = await s.supervisor.move(Move([one, other], source, target))
-        assert (moved.partitions, moved.refused) == ([one], [])
-        assert one in target.partitions - source.partitions
-        assert other in source.partitions - target.partitions
 
 
 def test_moves_are_as_few_as_an_even_spread_needs() -> None:

@@ -1,34 +1,19 @@
 """A ledger with a gap or a changed row is refused: its partition is not served, and the place is named."""
 
 import asyncio
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 import structlog
 
 from actors.outcomes import LedgerRefused
-from actors.queries import ReadStock
 from actors.rebuilding import Misfit
-from actors.requests import Request, Status
-from actors.running_host import RunningHost
+from actors.requests import Request
 from engine.commands import ReceiveStock
 from persistence.memory.database import PartitionTables
 from persistence.placement import Placement
-from tests.component.actors.caller import Caller
-from tests.component.actors.harm import edit, fill, rewrite, tables_of, truncated
-from tests.component.actors.world import PARTITIONS, World, number_of, until, view_of, world
-
-Break = Callable[[PartitionTables], int]
-"""Changes a ledger; returns the sequence number that must be named."""
-
-
-def changed(of_kind: str, /, **changes: Any) -> Break:
-    return lambda tables: rewrite(tables, of_kind, **changes)
-
-
-def edited(of_kind: str, /, **changes: Any) -> Break:
-    return lambda tables: edit(tables, of_kind, **changes)
+from tests.component.actors.broken import Break, changed, edited, filled, taken_over
+from tests.component.actors.harm import fill, rewrite, tables_of
+from tests.component.actors.world import PARTITIONS, number_of, until, view_of, world
 
 
 def without_an_entry(tables: PartitionTables) -> int:
@@ -61,22 +46,6 @@ BROKEN: list[Break] = [
     edited("stock_reserved", reference="till 4"),
     edited("partition_claimed", at_ms=5),
 ]
-
-
-async def taken_over(w: World, break_: Break, *, written: bool) -> tuple[RunningHost, int]:
-    """Break the ledger of a partition while nobody owns it, and have it taken over."""
-    if written:
-        await w.hosts[0].snapshotter.flush()
-    await w.kill(w.hosts[0])
-    seq = break_(tables_of(w, "TEA"))
-    return await w.host("second"), seq
-
-
-async def filled(w: World) -> None:
-    await fill(w)
-    for tables in w.database.partitions:  # The snapshot was written on the way: everything is tail now.
-        truncated(tables)
-        tables.snapshot_seq = 0
 
 
 @pytest.mark.parametrize("break_", BROKEN)
@@ -214,57 +183,6 @@ async def test_a_snapshot_is_not_rebuilt_from_a_broken_ledger_and_stays_as_it_wa
             await w.stock("TEA")
         assert dict(tables_of(w, "TEA").lots) == rows
         assert second.host.gauges.rebuilds == 0
-
-
-async def test_once_a_person_has_mended_it_the_next_owner_serves_it_and_callers_find_it() -> None:
-    async with world() as w:
-        await filled(w)
-        before = list(tables_of(w, "TEA").ledger)
-        second, _ = await taken_over(w, edited("stock_received", reason="theft"), written=False)
-        await until(lambda: number_of("TEA") in second.host.refused)
-        with pytest.raises(LedgerRefused):
-            await w.stock("TEA")
-        tables_of(w, "TEA").ledger[: len(before)] = before
-        third = await w.host("third")
-        assert await w.stock("TEA") == (21, 5)
-        assert third.host.refused == {}
-        view_of(await w.reserve("TEA", 1))
-        again = await w.host("fourth")
-        assert await w.stock("TEA") == (21, 6)
-        assert again.host.refused == {}
-
-
-async def test_a_host_that_refused_it_says_so_no_more_when_another_has_taken_it(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("actors.ownership._LOOK_EVERY_S", 0.02)
-    async with world() as w:
-        await filled(w)
-        number = number_of("TEA")
-        before = list(tables_of(w, "TEA").ledger)
-        second, _ = await taken_over(w, edited("stock_received", reason="theft"), written=False)
-        await until(lambda: number in second.host.refused)
-        tables_of(w, "TEA").ledger[: len(before)] = before
-        await w.host("third", [number])
-        await until(lambda: not second.host.refused)
-        caller = Caller()
-        second.host.receive([Request(caller, 1, number, "read_stock", ReadStock("LON", "TEA"))])
-        assert caller.statuses() == [Status.MOVED]
-        assert await second._ping(None) == [other for other in range(PARTITIONS) if other != number]
-        assert await w.stock("TEA") == (21, 5)
-
-
-async def test_the_same_host_serves_it_when_it_is_given_it_again() -> None:
-    async with world() as w:
-        await filled(w)
-        before = list(tables_of(w, "TEA").ledger)
-        second, _ = await taken_over(w, edited("stock_received", reason="theft"), written=False)
-        number = number_of("TEA")
-        await until(lambda: number in second.host.refused)
-        tables_of(w, "TEA").ledger[: len(before)] = before
-        await second.take([number])
-        assert await w.stock("TEA") == (21, 5)
-        assert second.host.refused == {}
 
 
 async def test_it_stays_refused_when_a_batch_of_it_that_was_on_its_way_meets_a_taken_key() -> None:

@@ -5,7 +5,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import asyncpg
 import pytest
 
+from persistence.migrate import migrate
 from persistence.postgres import PostgresLedger, PostgresSnapshots, Sessions
+from tests.conftest import PARTITIONS
 
 Open = Callable[..., Awaitable[PostgresLedger]]
 
@@ -39,3 +41,11 @@ async def snapshots(postgres_url: str) -> AsyncIterator[PostgresSnapshots]:
     sessions = Sessions(postgres_url, "h2")
     yield PostgresSnapshots(sessions)
     await sessions.close()
+
+
+@pytest.fixture
+def database(empty_postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A database of its own, whose constraints a test may break; the command finds it by its setting."""
+    migrate(empty_postgres_url, PARTITIONS)
+    monkeypatch.setenv("BINKEEPER_POSTGRES_URL", empty_postgres_url)
+    return empty_postgres_url
