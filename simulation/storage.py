@@ -64,7 +64,7 @@ class Storage:
         self.on_saved: Callable[[dict[int, tuple[int, int, int]]], None] = lambda _epochs: None
         self.on_saving: Callable[[Rows], None] = lambda _rows: None
         self.on_claimed: Callable[[int], None] = lambda _number: None
-        self.on_replaced: Callable[[int], None] = lambda _number: None
+        self.on_replaced: Callable[[int, int], None] = lambda _number, _epoch: None
         self._world = loop.within(None)
 
     def is_cut_off(self, process: Process | None) -> bool:
@@ -174,7 +174,7 @@ class RemoteSnapshots(Remote):
         def act() -> Any:  # noqa: ANN401
             is_ours = done(adapter.replace(head, rows))  # type: ignore[attr-defined]
             if is_ours:
-                storage.on_replaced(head.partition)
+                storage.on_replaced(head.partition, head.epoch)
             return is_ours
 
         return await storage.ask(act)
