@@ -18,12 +18,17 @@ from simulation.loop import SimulatedLoop
 from simulation.mutants import MUTANTS
 from simulation.plan import FAULTS, KINDS, Fault, Operation, last_round, plan
 from simulation.referee import Referee
+from simulation.report import summary
 from simulation.run import run
 from simulation.shrink import shrink
 from simulation.world import World
 
 FOUND = (20, 25, 46, 62, 70, 1060, 1177, 1505)
 """Seeds that once found a bug. The code has changed since, and what they lead to as well."""
+
+
+TIMES = {"seconds": 0, "cpu_s": 0, "histories_per_minute": 0, "histories_per_core_minute": 0}
+"""What differs from one process to the next: all else is the same, bit for bit."""
 
 
 def simulate(*options: str, hash_seed: str) -> tuple[int, Any]:
@@ -170,9 +175,20 @@ def test_another_process_plays_the_same_history() -> None:
     again, same = simulate(*options, hash_seed="2")
     assert (code, again) == (0, 0)
     assert report["failed"] == 0
-    assert {**report, "seconds": 0, "histories_per_minute": 0} == {
-        **same, "seconds": 0, "histories_per_minute": 0,
-    }  # fmt: skip
+    assert {**report, **TIMES} == {**same, **TIMES}
+    assert report["digest"] != simulate(*options[:-1], "201", hash_seed="1")[1]["digest"]
+
+
+def test_the_digest_of_histories_is_of_all_of_them_in_the_order_of_their_seeds() -> None:
+    first, second = (run(plan(seed, 60)) for seed in (5, 6))
+    told = summary([first, second], 1.0, 2.0)["digest"]
+    assert told == summary([second, first], 3.0, 4.0)["digest"]
+    assert told != summary([first, replace(second, digest=first.digest)], 1.0, 2.0)["digest"]
+
+
+def test_the_rate_on_one_core_is_told_beside_that_by_the_wall_clock() -> None:
+    told = summary([run(plan(5, 20))], 0.5, 2.0)
+    assert (told["histories_per_minute"], told["histories_per_core_minute"]) == (120.0, 30.0)
 
 
 @pytest.mark.parametrize(
