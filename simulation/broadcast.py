@@ -5,13 +5,12 @@ memory of which message ids were seen. What was sent on a connection that breaks
 again on the next one: late, and twice.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Any, NamedTuple
 
-from actors.overtaken import Overtaken
-from persistence.nats.subjects import ledger_subject, stock_subject
+from persistence.nats.subjects import ledger_subject
 from persistence.ports import Message, Unavailable
 from simulation.loop import SimulatedLoop
 from simulation.storage import _fail, _give
@@ -118,14 +117,16 @@ class RemoteStreams:
         self._server = server
         server.connections += 1
         self._speaker = Speaker(host, server.connections)
-        self.mended: Callable[[], Collection[str]] = frozenset
-        """Subjects on which the host says again what others may have overwritten."""
         self._epoch = server.epoch
 
     async def publish(self, messages: Sequence[Message]) -> None:
         """See `Streams.publish`."""
-        mended = self.mended()
-        await self._ask(lambda: self._publish(tuple(messages), mended))
+        await self._ask(lambda: self._publish(tuple(messages), self._speaker))
+
+    async def publish_mending(self, messages: Sequence[Message]) -> None:
+        """Publish what others may have overwritten, on the same connection."""
+        mending = self._speaker._replace(is_mending=True)
+        await self._ask(lambda: self._publish(tuple(messages), mending))
 
     async def ledger_tails(self, partitions: Sequence[int]) -> dict[int, int]:
         """See `Streams.ledger_tails`."""
@@ -154,7 +155,7 @@ class RemoteStreams:
         server.later(serve)
         return await answer
 
-    def _publish(self, messages: Sequence[Message], mended: Collection[str]) -> None:
+    def _publish(self, messages: Sequence[Message], speaker: Speaker) -> None:
         server = self._server
         most = len(messages)
         odds = server.weather.lose_odds
@@ -162,13 +163,13 @@ class RemoteStreams:
         if is_cut:
             most = server.random.randint(0, most)
         for message in messages[:most]:
-            server.store(message, self._speaker._replace(is_mending=message.subject in mended))
+            server.store(message, speaker)
         if is_cut:
             if server.random.random() < 0.5:
                 server.connections += 1
-                late = self._speaker._replace(connection=server.connections, is_late=True)
+                late = speaker._replace(connection=server.connections, is_late=True)
                 for message in messages[most:]:
-                    server.store_late(message, late._replace(is_mending=message.subject in mended))
+                    server.store_late(message, late)
             raise Unavailable("the connection to the streams was cut")
 
     def _tails(self, partitions: Sequence[int]) -> dict[int, int]:
@@ -181,6 +182,15 @@ class RemoteStreams:
         return tails
 
 
-def subjects_in_doubt(overtaken: Overtaken) -> set[str]:
-    """Return the subjects of bins that a host says again for their owner."""
-    return {stock_subject(*key[1:]) for keys in overtaken._doubtful.values() for key in keys}
+class Mending:
+    """A host's streams as who says bins again has them: what it publishes is known for that."""
+
+    def __init__(self, streams: RemoteStreams) -> None:
+        self._streams = streams
+
+    async def publish(self, messages: Sequence[Message]) -> None:
+        """See `Streams.publish`."""
+        await self._streams.publish_mending(messages)
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - the port's method
+        return getattr(self._streams, name)

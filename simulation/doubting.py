@@ -1,8 +1,8 @@
-"""Who may find fault with what is stored, and for how long: hosts do where something was harmed, and nowhere else.
+"""Who may find fault with what is stored, and for how long: owners of what was harmed, and nobody else.
 
-A partition is in doubt from the harm until its snapshot is written anew, or its entry is put right and somebody
-serves it. A host that had one in doubt may count a drift until it has audited everything once more: its gauge
-is lowered at the end of a whole round only.
+A partition is in doubt from the harm until its snapshot is written anew, or its entry is put right and
+somebody serves it. A host that had one in doubt may count a drift until it has audited everything once more:
+its gauge is lowered at the end of a whole round only.
 """
 
 from __future__ import annotations
@@ -51,9 +51,7 @@ class Doubting:
 
     def places(self, since_s: float) -> list[tuple[int, int]]:
         """Return the (partition, seq) of entries that somebody may have refused since an instant."""
-        return [
-            place for place, ended_s in self._places.items() if ended_s is None or ended_s >= since_s
-        ]
+        return [place for place, ended_s in self._places.items() if ended_s is None or ended_s >= since_s]
 
     def may_rebuild(self, number: int, epoch: int) -> bool:
         """Whether a snapshot may be written anew from the ledger now, by the owner of that epoch."""

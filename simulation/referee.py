@@ -108,7 +108,7 @@ class Referee:
     # The ledger
 
     def _committed(self, writer: str, entries: Sequence[Entry]) -> None:
-        latest_ms = self._world.clock("")() + self._world.ahead_ms_max
+        latest_ms = self._world.latest_ms(writer)
         start = 0
         while start < len(entries):
             first = entries[start]
@@ -119,7 +119,8 @@ class Referee:
                 self.blame("P3", f"entry {first.seq} of {first.partition} spans {first.span}, not so many")
                 return
             if first.at_ms > max(latest_ms, model.at_ms):
-                self.blame("P5", f"entry {first.seq} of {first.partition} is dated later than any clock")
+                place = f"entry {first.seq} of {first.partition}"
+                self.blame("P5", f"{place} is dated later than the clock of {writer}")
             cause = self.causes.wrong(group)
             for entry in group:
                 wrong = model.check(entry, writer)

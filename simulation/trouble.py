@@ -67,7 +67,8 @@ class Trouble:
         world.storage.cut_off_until_s.clear()
         world.doomed_s.clear()
         world.broadcast.weather = BroadcastWeather()
-        world.clock_ahead_ms.clear()
+        for name in list(world.clock_ahead_ms):
+            world.set_clock(name, 0)
         world.harming.restore()
         for process in self._paused:
             world.loop.go_on(process)
@@ -180,8 +181,7 @@ class Trouble:
         host = self._host(fault)
         if host is None:
             return False
-        ahead_ms = self._step(host.name, fault)
-        self._world.ahead_ms_max = max(self._world.ahead_ms_max, ahead_ms)
+        self._step(host.name, fault)
         return True
 
     def _gateway_clock_steps(self, fault: Fault) -> bool:
@@ -191,11 +191,10 @@ class Trouble:
         self._step(gateway.process.name, fault)
         return True
 
-    def _step(self, name: str, fault: Fault) -> int:
-        """Set a clock forth or back; return by how much it is ahead then."""
-        clocks = self._world.clock_ahead_ms
-        clocks[name] = clocks.get(name, 0) + (_HOUR_MS if fault.size > 0.5 else -_HOUR_MS)
-        return clocks[name]
+    def _step(self, name: str, fault: Fault) -> None:
+        """Set a clock forth or back."""
+        step_ms = _HOUR_MS if fault.size > 0.5 else -_HOUR_MS
+        self._world.set_clock(name, self._world.clock_ahead_ms.get(name, 0) + step_ms)
 
     # Network
 
