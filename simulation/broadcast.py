@@ -52,6 +52,8 @@ class Broadcast:
         self.stock: dict[str, bytes] = {}
         self.ledger: dict[str, list[Message]] = {}
         self.on_message: Callable[[Message, Speaker], None] = lambda *_: None
+        self.stalled_until_s: dict[str, float] = {}
+        """Hosts whose messages wait on their way until then, by name."""
         self.connections = 0
         self.epoch = 0
         """Rises when the server comes back: who published before has to look what is there."""
@@ -63,9 +65,9 @@ class Broadcast:
         """Return how long a message travels."""
         return self.weather.latency_s + self.random.random() * self.weather.jitter_s
 
-    def later(self, act: Callable[..., object], *args: object) -> None:
+    def later(self, act: Callable[..., object], *args: object, after_s: float = 0.0) -> None:
         """Have something happen on the server or on the way back."""
-        self.loop.call_later(self.delay_s(), act, *args, context=self._world)
+        self.loop.call_later(after_s + self.delay_s(), act, *args, context=self._world)
 
     def store(self, message: Message, speaker: Speaker) -> None:
         """Take a message; one whose id was seen is taken for a repeat."""
@@ -152,7 +154,8 @@ class RemoteStreams:
             else:
                 server.later(_give, answer, result)
 
-        server.later(serve)
+        stalled_s = server.stalled_until_s.get(self._speaker.host, 0.0) - server.loop.time()
+        server.later(serve, after_s=max(0.0, stalled_s))
         return await answer
 
     def _publish(self, messages: Sequence[Message], speaker: Speaker) -> None:

@@ -201,6 +201,10 @@ class Harming:
         """Whether any entry is not what it was."""
         return bool(self._entries)
 
+    def is_harmed(self, number: int, seq: int) -> bool:
+        """Whether an entry is not what it was."""
+        return number in self._entries and self._entries[number].seq == seq
+
     def _claimed(self, number: int) -> None:
         """Note that somebody takes a partition: if it has to apply a harmed entry, it must not serve it."""
         was = self._entries.get(number)

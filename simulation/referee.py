@@ -121,6 +121,10 @@ class Referee:
             if first.at_ms > max(latest_ms, model.at_ms):
                 place = f"entry {first.seq} of {first.partition}"
                 self.blame("P5", f"{place} is dated later than the clock of {writer}")
+            if first.kind == "partition_claimed" and self._world.harming.is_harmed(
+                first.partition, first.seq - 1
+            ):
+                model.at_ms = min(model.at_ms, first.at_ms)  # Who claims does not believe that entry's time.
             cause = self.causes.wrong(group)
             for entry in group:
                 wrong = model.check(entry, writer)

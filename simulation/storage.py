@@ -6,18 +6,17 @@ there makes no difference to it.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Any
 
 from engine.entries import Entry
 from engine.images import Rows
-from persistence.checksums import Changed
 from persistence.memory import MemoryCursors, MemoryDatabase, MemoryDirectory, MemoryLedger, MemorySnapshots
-from persistence.memory.database import PartitionTables
 from persistence.ports import OutcomeUnknown, Unavailable
 from simulation.loop import Process, SimulatedLoop
+from simulation.tables import Tables
 
 _LATE_S_MAX = 1.5
 """How much later than its caller gave up a commit may still happen."""
@@ -47,22 +46,6 @@ class Flight:
     """Its answer is lost."""
 
 
-class _Tables(PartitionTables):
-    """Tables that compare each entry with its checksum once: one that is harmed is another object."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._sound: dict[int, Entry] = {}
-
-    def changed(self, entries: Iterable[Entry]) -> list[Changed]:
-        """See `PartitionTables.changed`."""
-        unseen = [entry for entry in entries if self._sound.get(entry.seq) is not entry]
-        wrong = super().changed(unseen) if unseen else []
-        if unseen and not wrong:
-            self._sound.update((entry.seq, entry) for entry in unseen)
-        return wrong
-
-
 class Storage:
     """The server. `on_committed(writer, entries)` is told of each commit at its instant.
 
@@ -75,7 +58,7 @@ class Storage:
         self.loop = loop
         self.random = random
         self.database = MemoryDatabase(partitions)
-        self.database.partitions = [_Tables() for _ in range(partitions)]
+        self.database.partitions = [Tables() for _ in range(partitions)]
         self.weather = StorageWeather()
         self.on_committed: Callable[[str, Sequence[Entry]], None] = lambda _writer, _entries: None
         self.cut_off_until_s: dict[str, float] = {}
