@@ -7,6 +7,7 @@ import gc
 import itertools
 import json
 import multiprocessing
+import resource
 import secrets
 import sys
 import time
@@ -61,7 +62,7 @@ def main() -> int:
             _say(f"seed {result.plan.seed}: {result.violation}")
         elif len(results) % max(1, options.runs // 20) == 0:
             _say(f"{len(results)} of {options.runs} histories")
-    report = summary(results, time.perf_counter() - began_s)
+    report = summary(results, time.perf_counter() - began_s, _cpu_s())
     failed = [result for result in results if result.violation is not None]
     if failed and options.shrink:
         report["shortest"] = {**_shortest(failed[0]), "again": again(failed[0].plan.seed, options)}
@@ -70,6 +71,12 @@ def main() -> int:
     else:
         _show(report)
     return 1 if failed or report["never_happened"] else 0
+
+
+def _cpu_s() -> float:
+    """Return the seconds of processors that histories took: each is a child of this process."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _results(seeds: range, options: Options) -> Iterator[Result]:

@@ -5,13 +5,12 @@ memory of which message ids were seen. What was sent on a connection that breaks
 again on the next one: late, and twice.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Any, NamedTuple
 
-from actors.overtaken import Overtaken
-from persistence.nats.subjects import ledger_subject, stock_subject
+from persistence.nats.subjects import ledger_subject
 from persistence.ports import Message, Unavailable
 from simulation.loop import SimulatedLoop
 from simulation.storage import _fail, _give
@@ -53,6 +52,8 @@ class Broadcast:
         self.stock: dict[str, bytes] = {}
         self.ledger: dict[str, list[Message]] = {}
         self.on_message: Callable[[Message, Speaker], None] = lambda *_: None
+        self.stalled_until_s: dict[str, float] = {}
+        """Hosts whose messages wait on their way until then, by name."""
         self.connections = 0
         self.epoch = 0
         """Rises when the server comes back: who published before has to look what is there."""
@@ -64,9 +65,9 @@ class Broadcast:
         """Return how long a message travels."""
         return self.weather.latency_s + self.random.random() * self.weather.jitter_s
 
-    def later(self, act: Callable[..., object], *args: object) -> None:
+    def later(self, act: Callable[..., object], *args: object, after_s: float = 0.0) -> None:
         """Have something happen on the server or on the way back."""
-        self.loop.call_later(self.delay_s(), act, *args, context=self._world)
+        self.loop.call_later(after_s + self.delay_s(), act, *args, context=self._world)
 
     def store(self, message: Message, speaker: Speaker) -> None:
         """Take a message; one whose id was seen is taken for a repeat."""
@@ -118,14 +119,16 @@ class RemoteStreams:
         self._server = server
         server.connections += 1
         self._speaker = Speaker(host, server.connections)
-        self.mended: Callable[[], Collection[str]] = frozenset
-        """Subjects on which the host says again what others may have overwritten."""
         self._epoch = server.epoch
 
     async def publish(self, messages: Sequence[Message]) -> None:
         """See `Streams.publish`."""
-        mended = self.mended()
-        await self._ask(lambda: self._publish(tuple(messages), mended))
+        await self._ask(lambda: self._publish(tuple(messages), self._speaker))
+
+    async def publish_mending(self, messages: Sequence[Message]) -> None:
+        """Publish what others may have overwritten, on the same connection."""
+        mending = self._speaker._replace(is_mending=True)
+        await self._ask(lambda: self._publish(tuple(messages), mending))
 
     async def ledger_tails(self, partitions: Sequence[int]) -> dict[int, int]:
         """See `Streams.ledger_tails`."""
@@ -151,10 +154,11 @@ class RemoteStreams:
             else:
                 server.later(_give, answer, result)
 
-        server.later(serve)
+        stalled_s = server.stalled_until_s.get(self._speaker.host, 0.0) - server.loop.time()
+        server.later(serve, after_s=max(0.0, stalled_s))
         return await answer
 
-    def _publish(self, messages: Sequence[Message], mended: Collection[str]) -> None:
+    def _publish(self, messages: Sequence[Message], speaker: Speaker) -> None:
         server = self._server
         most = len(messages)
         odds = server.weather.lose_odds
@@ -162,13 +166,13 @@ class RemoteStreams:
         if is_cut:
             most = server.random.randint(0, most)
         for message in messages[:most]:
-            server.store(message, self._speaker._replace(is_mending=message.subject in mended))
+            server.store(message, speaker)
         if is_cut:
             if server.random.random() < 0.5:
                 server.connections += 1
-                late = self._speaker._replace(connection=server.connections, is_late=True)
+                late = speaker._replace(connection=server.connections, is_late=True)
                 for message in messages[most:]:
-                    server.store_late(message, late._replace(is_mending=message.subject in mended))
+                    server.store_late(message, late)
             raise Unavailable("the connection to the streams was cut")
 
     def _tails(self, partitions: Sequence[int]) -> dict[int, int]:
@@ -181,6 +185,15 @@ class RemoteStreams:
         return tails
 
 
-def subjects_in_doubt(overtaken: Overtaken) -> set[str]:
-    """Return the subjects of bins that a host says again for their owner."""
-    return {stock_subject(*key[1:]) for keys in overtaken._doubtful.values() for key in keys}
+class Mending:
+    """A host's streams as who says bins again has them: what it publishes is known for that."""
+
+    def __init__(self, streams: RemoteStreams) -> None:
+        self._streams = streams
+
+    async def publish(self, messages: Sequence[Message]) -> None:
+        """See `Streams.publish`."""
+        await self._streams.publish_mending(messages)
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - the port's method
+        return getattr(self._streams, name)

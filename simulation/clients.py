@@ -97,9 +97,10 @@ class Client:
         return outcome
 
     async def _until_known(self, call: Call, ask: Ask) -> object:
-        """Send a request until it is answered or refused; some give up when told that nothing happened.
+        """Send a request until it is answered or refused, and give up only when told that nothing happened.
 
-        Nobody gives up otherwise: whoever watches the run blames what is not answered.
+        Of those some do, and nothing must come of it later. Whoever watches the run blames what else is not
+        answered.
         """
         random, referee = self._random, self._referee
         is_sent_before = call.operation.twice or call.is_repeat

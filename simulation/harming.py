@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from actors.origins import DEPTH
 from persistence.checksums import checksum
+from simulation.doubting import Doubting
 
 if TYPE_CHECKING:
     from engine.entries import Entry
@@ -44,10 +45,7 @@ class Harming:
     def __init__(self, world: World) -> None:
         self._world = world
         self._rows: list[tuple[int, Row]] = []
-        self.ever: set[int] = set()
-        """Partitions that were harmed: their owners may find fault with them."""
-        self.places: set[tuple[int, int]] = set()
-        """(partition, seq) of all entries that ever were harmed."""
+        self.doubting = Doubting(world)
         self._entries: dict[int, Entry] = {}
         """What entries were that are harmed now, by partition."""
         self._refused_s: dict[int, float] = {}
@@ -80,7 +78,7 @@ class Harming:
         else:
             row.table[row.key] = row.now
         self._rows.append((number, row))
-        self.ever.add(number)
+        self.doubting.harmed(number)
         owner = self._world.owner_of(number)
         if not is_resting and owner is not None:
             self._world.kill_host(owner)
@@ -96,6 +94,12 @@ class Harming:
     def replaced(self, number: int) -> None:
         """Forget what was harmed of a snapshot: all of it was written anew."""
         self._rows = [(one, row) for one, row in self._rows if one != number]
+        self._settle(number)
+
+    def _settle(self, number: int) -> None:
+        """Doubt a partition no longer, unless anything of it is harmed still."""
+        if number not in self._entries and all(one != number for one, _ in self._rows):
+            self.doubting.settled(number)
 
     def _resting(self) -> list[tuple[int, tuple[str, str]]]:
         found = []
@@ -187,8 +191,7 @@ class Harming:
         harmed = was._replace(on_hand=was.on_hand + 1) if target % 2 else was._replace(reason="harmed")
         self._put(harmed, checksum(harmed if target % 2 else was))
         self._entries[number] = was
-        self.ever.add(number)
-        self.places.add((number, was.seq))
+        self.doubting.harmed(number, was.seq)
         self._world.kill_host(host)
         self._later(seconds, lambda: self._restore(number))
         return True
@@ -197,6 +200,10 @@ class Harming:
     def is_ledger_harmed(self) -> bool:
         """Whether any entry is not what it was."""
         return bool(self._entries)
+
+    def is_harmed(self, number: int, seq: int) -> bool:
+        """Whether an entry is not what it was."""
+        return number in self._entries and self._entries[number].seq == seq
 
     def _claimed(self, number: int) -> None:
         """Note that somebody takes a partition: if it has to apply a harmed entry, it must not serve it."""
@@ -226,13 +233,16 @@ class Harming:
             self._restart(number)
 
     def _restart(self, number: int) -> None:
-        """Restart whoever refuses a partition, until it is served."""
+        """Restart whoever refuses a partition, until it is served; from then on nobody may."""
         for host in list(self._world.hosts):
             if number in host.running.host.refused:
                 self._world.loop.effects["host restarted after its ledger was mended"] += 1
                 self._world.kill_host(host)
         if all(one != number for one, _, _ in self._served()):
             self._later(_LOOK_S, lambda: self._restart(number))
+        else:
+            self.doubting.served(number)
+            self._settle(number)
 
     def _served(self) -> list[tuple[int, SimulatedHost, PartitionTables]]:
         """Return the partitions that are served, and whose ledger is whole."""

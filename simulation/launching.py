@@ -10,7 +10,7 @@ from actors.host import Host, HostOptions
 from actors.outcomes import Unavailable
 from actors.running_host import RunningHost
 from persistence.memory.wishes import MemoryWishes
-from simulation.broadcast import RemoteStreams, subjects_in_doubt
+from simulation.broadcast import Mending, RemoteStreams
 from simulation.loop import Process, SimulatedLoop
 from simulation.storage import RemoteLedger, RemoteSnapshots, cursors, directory
 
@@ -107,7 +107,7 @@ class Launcher:
             partitions=world.partitions,
             on_broken=broken,
         )
-        streams.mended = lambda: subjects_in_doubt(running.courier.overtaken)
+        running.courier.overtaken._streams = Mending(streams)
         # Importing, connecting and preparing take a while, in which nothing of it listens.
         await asyncio.sleep(world.random.uniform(*START_S))
         address = await running.start("127.0.0.1")

@@ -75,17 +75,17 @@ class Referee:
 
     def examine(self, host: SimulatedHost) -> None:
         """Judge what a living host says of itself: it finds fault with what was harmed, and nothing else."""
-        core, harming = host.running.host, self._world.harming
+        core, doubting = host.running.host, self._world.harming.doubting
         for number, misfit in core.refused.items():
-            if (number, misfit.seq) not in harming.places:
+            if (number, misfit.seq) not in doubting.places(self._world.loop.time()):
                 self.blame("P7", f"{host.name} refuses a ledger that holds: {misfit}")
-        if core.gauges.drift and not harming.ever:
+        if core.gauges.drift and not doubting.may_drift(host):
             self.blame("P7", f"{host.name} found fault with itself: a drift of {core.gauges.drift}")
 
-    def _replaced(self, number: int) -> None:
+    def _replaced(self, number: int, epoch: int) -> None:
         """Judge that a snapshot is written anew from the ledger."""
-        if number not in self._world.harming.ever:
-            self.blame("P7", f"the snapshot of {number} was rebuilt, and nobody had harmed it")
+        if not self._world.harming.doubting.may_rebuild(number, epoch):
+            self.blame("P7", f"the snapshot of {number} was rebuilt, and nothing of it was harmed")
         self._world.loop.effects["snapshot rebuilt after a row was harmed"] += 1
         self._world.harming.replaced(number)
 
@@ -95,7 +95,7 @@ class Referee:
         if isinstance(outcome, LedgerRefused):
             loop.effects["request refused, the ledger does not hold"] += 1
             told = [f"Partition {number} is not served: its ledger does not hold at entry {seq}:"
-                    for number, seq in harming.places]  # fmt: skip
+                    for number, seq in harming.doubting.places(loop.time() - call.lasted_s)]  # fmt: skip
             if not str(outcome).startswith(tuple(told)):
                 self.blame("P7", f"{call.key} is told of a ledger that holds: {outcome}")
         elif isinstance(outcome, Answered) or (
@@ -108,7 +108,7 @@ class Referee:
     # The ledger
 
     def _committed(self, writer: str, entries: Sequence[Entry]) -> None:
-        latest_ms = self._world.clock("")() + self._world.ahead_ms_max
+        latest_ms = self._world.latest_ms(writer)
         start = 0
         while start < len(entries):
             first = entries[start]
@@ -119,7 +119,12 @@ class Referee:
                 self.blame("P3", f"entry {first.seq} of {first.partition} spans {first.span}, not so many")
                 return
             if first.at_ms > max(latest_ms, model.at_ms):
-                self.blame("P5", f"entry {first.seq} of {first.partition} is dated later than any clock")
+                place = f"entry {first.seq} of {first.partition}"
+                self.blame("P5", f"{place} is dated later than the clock of {writer}")
+            if first.kind == "partition_claimed" and self._world.harming.is_harmed(
+                first.partition, first.seq - 1
+            ):
+                model.at_ms = min(model.at_ms, first.at_ms)  # Who claims does not believe that entry's time.
             cause = self.causes.wrong(group)
             for entry in group:
                 wrong = model.check(entry, writer)

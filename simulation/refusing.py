@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from engine.refusals import Refused
     from simulation.clients import Call
     from simulation.model import LedgerModel
+    from simulation.promises import Promise
 
 _UNKNOWN = frozenset({"stock_not_found", "bin_not_found"})
 _SLOW_S = 1.5
@@ -149,12 +150,7 @@ def _wrong_of_reservation(
         is_right = operation.flag and call.sku is None and len(skus) > 1
         return None if is_right else "it has a SKU or no quantity"
     if code == "insufficient_stock" and operation.kind == "pick" and call.location is not None:
-        number = partition_of(SITE, str(fields["sku"]), len(models))
-        place = (SITE, str(fields["sku"]), call.location)
-        units = models[number].available_between(place, since[number], models[number].seq)
-        # Of a line that is served from several lots or for several allocations, it says what is left for one.
-        is_right = fields["available"] <= max(units) and fields["available"] < fields["requested"]
-        return None if is_right else f"it says {fields}, there were {units}"
+        return _wrong_elsewhere(call, refused, shares, models, since)
     if code != "exceeds_reserved" or (len(skus) > 1 and call.sku is None):
         return "that is no reason"
     reserved, asked = fields["reserved"], fields["requested"]
@@ -164,3 +160,31 @@ def _wrong_of_reservation(
     if is_right and (asked > reserved or not reserved):
         return None
     return f"it says {fields}, there were {known}, asked were {operation.quantity}"
+
+
+def _wrong_elsewhere(
+    call: Call,
+    refused: Refused,
+    shares: Sequence[Promise],
+    models: Sequence[LedgerModel],
+    since: Sequence[int],
+) -> str | None:
+    """Judge a refusal to pick at another place than the one that is reserved.
+
+    Allocations elsewhere are served there one after another: what it says is what those before have left.
+    """
+    fields, sku = refused.fields, str(refused.fields["sku"])
+    number = partition_of(SITE, sku, len(models))
+    model, taken = models[number], {0}
+    for share in (share for share in shares if share.partition == number):
+        for seq in share.seqs_between(since[number], model.seq):
+            sums = {0}
+            for line in (line for line in share.lines_at(seq) if line["sku"] == sku):
+                for one in line["allocations"]:
+                    if one["location"] != call.location and one["open"]:
+                        sums |= {units + one["open"] for units in sums}
+            taken |= sums
+    units = model.available_between((SITE, sku, call.location or ""), since[number], model.seq)
+    known = {there - before for there in units for before in taken if there >= before}
+    is_right = fields["available"] in known and fields["available"] < fields["requested"]
+    return None if is_right else f"it says {fields}, there were {units} and allocations left {known}"

@@ -1,5 +1,6 @@
 """What people and programs are told of runs."""
 
+import hashlib
 from typing import Any
 
 from simulation.coverage import RUNS_MIN, counted, never_happened
@@ -7,8 +8,12 @@ from simulation.plan import LOCATIONS, LOTS, Fault, Operation, Plan
 from simulation.run import Result
 
 
-def summary(results: list[Result], seconds: float) -> dict[str, Any]:
-    """Return the sums over runs."""
+def summary(results: list[Result], seconds: float, cpu_s: float) -> dict[str, Any]:
+    """Return the sums over runs, which took so long by the wall clock and by the processors.
+
+    The digest is one of all histories' in the order of their seeds: the same for the same seeds and code.
+    """
+    digests = "".join(result.digest for result in sorted(results, key=lambda result: result.plan.seed))
     failed = [result for result in results if result.violation is not None]
     counts = counted(results)
     return {
@@ -23,6 +28,9 @@ def summary(results: list[Result], seconds: float) -> dict[str, Any]:
         "virtual_s": round(sum(result.virtual_s for result in results), 1),
         "seconds": round(seconds, 1),
         "histories_per_minute": round(len(results) / seconds * 60, 1) if seconds else 0.0,
+        "cpu_s": round(cpu_s, 1),
+        "histories_per_core_minute": round(len(results) / cpu_s * 60, 1) if cpu_s else 0.0,
+        "digest": hashlib.blake2b(digests.encode(), digest_size=12).hexdigest(),
         **counts,
         "never_happened": never_happened(counts) if len(results) >= RUNS_MIN else [],
         "violations": [{"seed": result.plan.seed, "violation": result.violation} for result in failed],

@@ -16,6 +16,7 @@ from engine.images import Rows
 from persistence.memory import MemoryCursors, MemoryDatabase, MemoryDirectory, MemoryLedger, MemorySnapshots
 from persistence.ports import OutcomeUnknown, Unavailable
 from simulation.loop import Process, SimulatedLoop
+from simulation.tables import Tables
 
 _LATE_S_MAX = 1.5
 """How much later than its caller gave up a commit may still happen."""
@@ -57,6 +58,7 @@ class Storage:
         self.loop = loop
         self.random = random
         self.database = MemoryDatabase(partitions)
+        self.database.partitions = [Tables() for _ in range(partitions)]
         self.weather = StorageWeather()
         self.on_committed: Callable[[str, Sequence[Entry]], None] = lambda _writer, _entries: None
         self.cut_off_until_s: dict[str, float] = {}
@@ -64,7 +66,7 @@ class Storage:
         self.on_saved: Callable[[dict[int, tuple[int, int, int]]], None] = lambda _epochs: None
         self.on_saving: Callable[[Rows], None] = lambda _rows: None
         self.on_claimed: Callable[[int], None] = lambda _number: None
-        self.on_replaced: Callable[[int], None] = lambda _number: None
+        self.on_replaced: Callable[[int, int], None] = lambda _number, _epoch: None
         self._world = loop.within(None)
 
     def is_cut_off(self, process: Process | None) -> bool:
@@ -174,7 +176,7 @@ class RemoteSnapshots(Remote):
         def act() -> Any:  # noqa: ANN401
             is_ours = done(adapter.replace(head, rows))  # type: ignore[attr-defined]
             if is_ours:
-                storage.on_replaced(head.partition)
+                storage.on_replaced(head.partition, head.epoch)
             return is_ours
 
         return await storage.ask(act)

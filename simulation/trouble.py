@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from simulation.world import World
 
 _HOUR_MS = 3_600_000
+_DEPOSED_AFTER_S = 0.5
 _LULL_ODDS = 0.5
 _LULL_S = 6.0
 """How often, and for how long, nothing more is asked when a host goes on that was replaced."""
@@ -55,6 +56,7 @@ class Trouble:
             or world.network.is_held
             or world.harming.is_ledger_harmed
             or any(until_s > now_s for until_s in world.storage.cut_off_until_s.values())
+            or any(until_s > now_s for until_s in world.broadcast.stalled_until_s.values())
         )
 
     def end(self) -> None:
@@ -67,7 +69,9 @@ class Trouble:
         world.storage.cut_off_until_s.clear()
         world.doomed_s.clear()
         world.broadcast.weather = BroadcastWeather()
-        world.clock_ahead_ms.clear()
+        world.broadcast.stalled_until_s.clear()
+        for name in list(world.clock_ahead_ms):
+            world.set_clock(name, 0)
         world.harming.restore()
         for process in self._paused:
             world.loop.go_on(process)
@@ -89,16 +93,31 @@ class Trouble:
             self._world.kill_host(host)
         return host is not None
 
-    def _depose_host(self, fault: Fault) -> bool:
+    def _depose_host(self, fault: Fault, after_s: float = 0.0) -> bool:
         """Another host takes partitions whose owner lives and hears everything."""
-        hosts, target = self._world.hosts, self._host(fault)
-        others = [host for host in hosts if host is not target]
-        if target is not None and others:
-            owned = sorted(target.running.host.owned)
+        loop, target = self._world.loop, self._host(fault)
+        others = [host for host in self._world.hosts if host is not target]
+        owned = sorted(target.running.host.owned) if target is not None else []
+        if others and owned:
             share = owned[: 1 + int(fault.size * len(owned))]
             taker = others[fault.steps % len(others)]
-            self._world.loop.spawn(taker.process, _take(taker, share))
-        return target is not None and bool(others) and bool(target.running.host.owned)
+            self._later(after_s, lambda: loop.spawn(taker.process, _take(taker, share)))
+        return bool(others and owned)
+
+    def _stall_streams(self, fault: Fault) -> bool:
+        """What a host sends to the streams is on its way until after it was deposed."""
+        host, world = self._host(fault), self._world
+        if host is None or not self._depose_host(fault, _DEPOSED_AFTER_S):
+            return False
+        stalled_s = 2 * _DEPOSED_AFTER_S + fault.seconds
+        world.broadcast.stalled_until_s[host.name] = world.loop.time() + stalled_s
+        if fault.size < _LULL_ODDS:
+            self._later(stalled_s, self._lull)
+        return True
+
+    def _lull(self) -> None:
+        """Have clients begin nothing for a while: what is wrong by then stays so, and is seen."""
+        self._world.lull_until_s = self._world.loop.time() + _LULL_S
 
     def _hand_over(self, fault: Fault) -> bool:
         """A host gives some of its partitions to another, as when they are moved on purpose."""
@@ -154,7 +173,7 @@ class Trouble:
             if any(world.storage.database.partitions[number].host != name for number in believed):
                 world.loop.effects["host woken after it was replaced"] += 1
                 if fault.size < _LULL_ODDS:
-                    world.lull_until_s = world.loop.time() + _LULL_S
+                    self._lull()
 
         self._pause(host.process, fault.seconds, woken)
         return True
@@ -180,8 +199,7 @@ class Trouble:
         host = self._host(fault)
         if host is None:
             return False
-        ahead_ms = self._step(host.name, fault)
-        self._world.ahead_ms_max = max(self._world.ahead_ms_max, ahead_ms)
+        self._step(host.name, fault)
         return True
 
     def _gateway_clock_steps(self, fault: Fault) -> bool:
@@ -191,11 +209,10 @@ class Trouble:
         self._step(gateway.process.name, fault)
         return True
 
-    def _step(self, name: str, fault: Fault) -> int:
-        """Set a clock forth or back; return by how much it is ahead then."""
-        clocks = self._world.clock_ahead_ms
-        clocks[name] = clocks.get(name, 0) + (_HOUR_MS if fault.size > 0.5 else -_HOUR_MS)
-        return clocks[name]
+    def _step(self, name: str, fault: Fault) -> None:
+        """Set a clock forth or back."""
+        step_ms = _HOUR_MS if fault.size > 0.5 else -_HOUR_MS
+        self._world.set_clock(name, self._world.clock_ahead_ms.get(name, 0) + step_ms)
 
     # Network
 

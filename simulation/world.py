@@ -23,6 +23,8 @@ from simulation.network import Network
 from simulation.storage import Remote, Storage, directory, done
 
 EPOCH_MS = 1_750_000_000_000
+_DECIDED_S_MAX = 20.0
+"""How long before its commit an entry may have been decided: its host may be paused in between."""
 
 
 class GatewayDied(Exception):
@@ -59,8 +61,8 @@ class World:
         self.supervisors: list[tuple[Process, Supervisor]] = []
         self.gateways: list[SimulatedGateway | None] = [None] * gateways
         self.clock_ahead_ms = loop.clock_ahead_ms
-        self.ahead_ms_max = 0
-        """By how much any host's clock ever was ahead: a partition's time does not go back with it."""
+        self._were_ahead: list[tuple[float, str, int]] = []
+        """When clocks were set, whose, and by how much each was ahead until then."""
         self.starting: list[Process] = []
         """Hosts' processes that do not listen yet."""
         self.doomed_s: list[float] = []
@@ -80,6 +82,17 @@ class World:
         """Return a process's clock: milliseconds UTC."""
         ahead_ms = self.clock_ahead_ms
         return lambda: EPOCH_MS + int(self.loop.time() * 1000) + ahead_ms.get(name, 0)
+
+    def set_clock(self, name: str, ahead_ms: int) -> None:
+        """Have a process's clock be ahead, or with a negative figure behind."""
+        self._were_ahead.append((self.loop.time(), name, self.clock_ahead_ms.get(name, 0)))
+        self.clock_ahead_ms[name] = ahead_ms
+
+    def latest_ms(self, name: str) -> int:
+        """Return the latest time by a process's clock at which it can have decided what is committed now."""
+        since_s = self.loop.time() - _DECIDED_S_MAX
+        before_ms = [ahead for at_s, one, ahead in self._were_ahead if one == name and at_s >= since_s]
+        return self.clock("")() + max([self.clock_ahead_ms.get(name, 0), *before_ms])
 
     def _next(self, what: str) -> str:
         self._counted += 1

@@ -11,13 +11,20 @@ from actors import rebuilding
 from actors.origins import Origins
 from actors.soundness import Soundness
 from engine.apply import UNFIT, apply
+from persistence.memory import MemorySnapshots
 from persistence.memory.database import PartitionTables
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from engine.entries import Entry
+    from engine.images import Rows
     from engine.state import Partition
+    from persistence.ports import Head
+
+_save, _replace = MemorySnapshots.save, MemorySnapshots.replace
+_LOST_OF = 3
+"""Of so many snapshots one lacks a stock."""
 
 
 async def _nothing_wrong(*_: object) -> list[Any]:
@@ -41,9 +48,31 @@ def _as_it_was_written(*_: object) -> list[Any]:
     return []
 
 
+async def _noted(self: MemorySnapshots, head: Head, rows: Rows) -> bool:
+    self._database.__dict__.setdefault("rebuilt", {})[head.partition] = 0
+    return await _replace(self, head, rows)
+
+
+async def _lossy_when_rebuilt(
+    self: MemorySnapshots, epochs: dict[int, tuple[int, int, int]], rows: Rows
+) -> frozenset[int]:
+    rebuilt = self._database.__dict__.get("rebuilt", {})
+    stocks = [(lot.partition, lot.sku) for lot in rows.lots if lot.partition in rebuilt]
+    if stocks:
+        rebuilt[stocks[0][0]] += 1
+        if rebuilt[stocks[0][0]] % _LOST_OF == 0:
+            left = [lot for lot in rows.lots if (lot.partition, lot.sku) != stocks[0]]
+            rows = rows._replace(lots=left)
+    return await _save(self, epochs, rows)
+
+
 SEEDED: tuple[tuple[Any, ...], ...] = (
     ("origins are not looked up", "P5 P7", (Origins, "wrong", _nothing_wrong)),
     ("stocks of a snapshot are not compared", "P2 P5 P7", (Soundness, "of_stocks", _sound)),
     ("a ledger that does not hold is served", "P7 P8", (rebuilding, "apply_all", _what_fits)),
+    (
+        "what was rebuilt loses a stock at times", "P7",
+        (MemorySnapshots, "replace", _noted), (MemorySnapshots, "save", _lossy_when_rebuilt),
+    ),
     ("checksums are not looked at", "P7 P8", (PartitionTables, "changed", _as_it_was_written)),
-)
+)  # fmt: skip

@@ -21,6 +21,7 @@ from engine.refusals import Refusal
 from persistence.models import Model
 from persistence.nats.streams import NatsStreams
 from persistence.nats.subjects import ledger_subject
+from simulation.mutants import MUTANTS
 from tests.unit.docs.pages import ROOT, anchors, links, named, pages, rows, section, table, text_of
 
 OPERATIONS = "docs/operations.md"
@@ -212,3 +213,8 @@ def test_modules_that_the_documentation_names_exist() -> None:
             r"python -m ((?:binkeeper|api|bench)[\w.]*)", page.read_text(encoding="utf-8")
         ):
             assert import_module(module)
+
+
+def test_the_readme_tells_how_many_bugs_are_seeded() -> None:
+    (told,) = [often for what, often, _ in rows(README, "What was tried to break it") if "mutants`" in what]
+    assert told == f"{len(MUTANTS)} bugs"
