@@ -82,5 +82,7 @@ class Doubts:
         if is_valid:
             host.refuse(doubt.requests.pop(0), doubt.refusal)
         # The rest are repeats now; what was decided before a rewind or a new owner is decided again.
+        for request in doubt.requests:
+            request.looked_up = None  # What was loaded for it may have been set to rest meanwhile.
         host.in_flight -= len(doubt.requests)
         host.receive(doubt.requests, is_internal=True)

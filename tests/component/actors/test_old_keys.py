@@ -82,6 +82,36 @@ async def test_what_is_decided_again_beside_a_repeat_finds_a_reservation_that_re
     assert received.replayed
 
 
+async def test_what_is_in_doubt_while_its_partition_is_handed_over_finds_a_reservation_that_rests(
+    w: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await w.receive("TEA", 5)
+    reservation = view_of(await w.reserve("TEA", 5))["id"]
+    await w.reservations.release(reservation, quantity=None, sku=None, key="old release")
+    await forget_all(w)
+    await w.gateway.flush()
+    core = w.hosts[0].host
+    owned = core.owned[number_of("TEA")]
+    look_up = core.ledger.with_keys
+    asked: list[Sequence[str]] = []
+
+    async def slow_look_up(keys: Sequence[str]) -> list[Entry]:
+        if "new release" in keys and not asked:
+            asked.append(keys)
+            await w.hosts[0].snapshotter.flush()  # As before a hand-over, which then pauses the partition.
+            assert not owned.state.reservations
+            owned.is_ready = False
+        return await look_up(keys)
+
+    monkeypatch.setattr(core.ledger, "with_keys", slow_look_up)
+    release = w.reservations.release(reservation, quantity=None, sku=None, key="new release")
+    released = asyncio.ensure_future(release)
+    await until(lambda: not owned.is_ready and bool(owned.queue))
+    owned.is_ready = True  # The hand-over came to nothing.
+    core.activator.wake(owned)
+    assert code_of(await released) == "reservation_resolved"
+
+
 async def test_units_that_are_taken_once_and_asked_for_twice_at_the_same_time(w: World) -> None:
     await w.receive("TEA", 1)
     await forget_all(w)
