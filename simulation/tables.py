@@ -1,7 +1,7 @@
 """The tables of a partition, which compare each entry with its checksum once.
 
-An entry is harmed by putting another object in its place (`simulation.harming`), so one that was compared and is
-the same object needs no second look. Hashing all again on every read took a tenth of a history's time.
+An entry is harmed by putting another object in its place (`simulation.harming`), so one that was compared
+and is the same object needs no second look.
 """
 
 from collections.abc import Iterable
