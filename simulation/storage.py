@@ -16,7 +16,6 @@ from engine.images import Rows
 from persistence.memory import MemoryCursors, MemoryDatabase, MemoryDirectory, MemoryLedger, MemorySnapshots
 from persistence.ports import OutcomeUnknown, Unavailable
 from simulation.loop import Process, SimulatedLoop
-from simulation.tables import Tables
 
 _LATE_S_MAX = 1.5
 """How much later than its caller gave up a commit may still happen."""
@@ -58,7 +57,6 @@ class Storage:
         self.loop = loop
         self.random = random
         self.database = MemoryDatabase(partitions)
-        self.database.partitions = [Tables() for _ in range(partitions)]
         self.weather = StorageWeather()
         self.on_committed: Callable[[str, Sequence[Entry]], None] = lambda _writer, _entries: None
         self.cut_off_until_s: dict[str, float] = {}

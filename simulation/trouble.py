@@ -77,7 +77,7 @@ class Trouble:
             world.loop.go_on(process)
         self._paused.clear()
 
-    def _later(self, seconds: float, act: Callable[[], None]) -> None:
+    def _later(self, seconds: float, act: Callable[[], object]) -> None:
         loop = self._world.loop
         loop.call_later(seconds, act, context=loop.within(None))
 
@@ -197,17 +197,15 @@ class Trouble:
 
     def _clock_steps(self, fault: Fault) -> bool:
         host = self._host(fault)
-        if host is None:
-            return False
-        self._step(host.name, fault)
-        return True
+        if host is not None:
+            self._step(host.name, fault)
+        return host is not None
 
     def _gateway_clock_steps(self, fault: Fault) -> bool:
         gateway = self._world.gateways[fault.target % len(self._world.gateways)]
-        if gateway is None:
-            return False
-        self._step(gateway.process.name, fault)
-        return True
+        if gateway is not None:
+            self._step(gateway.process.name, fault)
+        return gateway is not None
 
     def _step(self, name: str, fault: Fault) -> None:
         """Set a clock forth or back."""
@@ -223,8 +221,8 @@ class Trouble:
         return host is not None
 
     def _cut_connections(self, fault: Fault) -> None:
-        self._world.network.weather.cut_odds = 0.005 + 0.1 * fault.size**2
-        self._later(fault.seconds, lambda: setattr(self._world.network.weather, "cut_odds", 0.0))
+        odds = 0.005 + 0.1 * fault.size**2
+        self._set_for(fault.seconds, self._world.network.weather, "cut_odds", odds)
 
     # Storage
 
@@ -238,24 +236,21 @@ class Trouble:
         return True
 
     def _storage_down(self, fault: Fault) -> None:
-        weather = self._world.storage.weather
-        weather.is_down = True
-        self._later(fault.seconds, lambda: setattr(weather, "is_down", False))
+        self._set_for(fault.seconds, self._world.storage.weather, "is_down", True)  # noqa: FBT003
 
     def _storage_slow(self, fault: Fault) -> None:
-        weather = self._world.storage.weather
-        weather.jitter_s = 0.02 + 0.3 * fault.size
-        self._later(fault.seconds, lambda: setattr(weather, "jitter_s", 0.003))
+        self._set_for(fault.seconds, self._world.storage.weather, "jitter_s", 0.02 + 0.3 * fault.size)
 
     def _storage_fails(self, fault: Fault) -> None:
-        weather = self._world.storage.weather
-        weather.fail_odds = 0.05 + 0.5 * fault.size
-        self._later(fault.seconds, lambda: setattr(weather, "fail_odds", 0.0))
+        self._set_for(fault.seconds, self._world.storage.weather, "fail_odds", 0.05 + 0.5 * fault.size)
 
     def _storage_loses_answers(self, fault: Fault) -> None:
-        weather = self._world.storage.weather
-        weather.lose_odds = 0.05 + 0.4 * fault.size
-        self._later(fault.seconds, lambda: setattr(weather, "lose_odds", 0.0))
+        self._set_for(fault.seconds, self._world.storage.weather, "lose_odds", 0.05 + 0.4 * fault.size)
+
+    def _set_for(self, seconds: float, weather: object, name: str, value: object) -> None:
+        """Have a weather be bad for a while, and then as it is when nothing goes wrong."""
+        setattr(weather, name, value)
+        self._later(seconds, lambda: setattr(weather, name, getattr(type(weather)(), name)))
 
     def _harm_snapshot(self, fault: Fault) -> bool:
         return self._world.harming.harm_snapshot(fault.target + fault.steps, fault.size)
@@ -277,9 +272,7 @@ class Trouble:
         self._later(fault.seconds, back)
 
     def _streams_cut(self, fault: Fault) -> None:
-        weather = self._world.broadcast.weather
-        weather.lose_odds = 0.2 + 0.5 * fault.size
-        self._later(fault.seconds, lambda: setattr(weather, "lose_odds", 0.0))
+        self._set_for(fault.seconds, self._world.broadcast.weather, "lose_odds", 0.2 + 0.5 * fault.size)
 
     def _streams_forget(self, fault: Fault) -> None:
         self._world.broadcast.crash(keeps=0.0 if fault.size < 0.3 else fault.size)
