@@ -96,6 +96,7 @@ async def test_a_msgpack_caller_is_refused_in_msgpack(world: World, monkeypatch:
 async def test_a_connection_goes_on_after_a_refusal(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     await world.stocked(1000)
     monkeypatch.setattr(crowding, "_TAKEN_MAX", 0)
+    monkeypatch.setattr(crowding, "_TAKEN_MIN", 0)  # However slow a turn of the loop is.
     async with served(world) as (server, _, _):
         port = server.servers[0].sockets[0].getsockname()[1]
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -112,6 +113,7 @@ async def test_a_caller_that_reads_no_refusals_is_cut_off(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(crowding, "_TAKEN_MAX", 0)
+    monkeypatch.setattr(crowding, "_TAKEN_MIN", 0)  # However slow a turn of the loop is.
     async with served(world) as (server, _, _):
         crowd, refused = server.config.http_protocol_class.crowd, 0  # type: ignore[union-attr]
         refusal = crowd.refusal
@@ -149,6 +151,7 @@ async def test_a_connection_that_was_only_refused_lives_on_and_what_follows_has_
 ) -> None:
     await world.stocked(1000)
     monkeypatch.setattr(crowding, "_TAKEN_MAX", 0)
+    monkeypatch.setattr(crowding, "_TAKEN_MIN", 0)  # However slow a turn of the loop is.
     monkeypatch.setattr(protocol, "HEAD_S_MAX", 0.2)
     async with served(world) as (server, _, _):
         loop = asyncio.get_running_loop()
@@ -173,6 +176,7 @@ async def test_a_connection_that_was_refused_ends_at_rest_as_any_other(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(crowding, "_TAKEN_MAX", 0)
+    monkeypatch.setattr(crowding, "_TAKEN_MIN", 0)  # However slow a turn of the loop is.
     async with served(world) as (server, _, _):
         server.config.timeout_keep_alive = 0
         reader, writer = await asyncio.open_connection(*_address(server))
