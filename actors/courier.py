@@ -69,7 +69,7 @@ class Courier:
         self.overtaken = Overtaken(host, streams, peers)
         self._buffered = 0
         self._wake = asyncio.Event()
-        self._bins = StockBroadcast(host, self._publish, self.overtaken, self._is_ours, self._wake.set)
+        self.bins = StockBroadcast(host, self._publish, self.overtaken, self._is_ours, self._wake.set)
         host.on_owned.append(self._owned)
         host.on_committed.append(self._committed)
 
@@ -81,7 +81,7 @@ class Courier:
             for number, track in self._tracks.items()
             if self._is_ours(number)
         )
-        return entries + len(self._bins) + len(self.overtaken)
+        return entries + len(self.bins) + len(self.overtaken)
 
     def _is_ours(self, number: int) -> bool:
         track = self._tracks.get(number)
@@ -93,7 +93,7 @@ class Courier:
         if old is not None:
             self._buffered -= len(old.buffer)
         self._tracks[number] = Track(owned)
-        self._bins.changed.forget(number)
+        self.bins.changed.forget(number)
         self._marks.forget(number)
         self._pending[number] = None
         self._wake.set()
@@ -126,7 +126,7 @@ class Courier:
         now_s = saved_s = asyncio.get_running_loop().time()
         debt_s = 0.0
         while True:
-            is_idle = not self._pending and not self._bins.changed
+            is_idle = not self._pending and not self.bins.changed
             if is_idle:
                 await self._save_cursors()
                 is_idle = not await self._woken()
@@ -134,7 +134,7 @@ class Courier:
             try:
                 if is_idle:  # Streams that were away may have forgotten what nobody would send again.
                     await self._streams.ledger_tails([])
-                spent_s = await self._send_entries() + await self._bins.send()
+                spent_s = await self._send_entries() + await self.bins.send()
                 retry_s = 0.05
             except Unavailable as fault:
                 _log.info("courier_waits", fault=str(fault))
@@ -198,7 +198,7 @@ class Courier:
             if entries[0].seq <= track.taken_seq:  # The owner before may have these on their way.
                 theirs = ChangedBins()
                 theirs.note(entry for entry in entries if entry.seq <= track.taken_seq)
-                self._bins.repeat_later(theirs.take(len(theirs)))
+                self.bins.repeat_later(theirs.take(len(theirs)))
             room -= len(entries)
             messages += ledger_messages(number, entries)
             sent.append((track, entries))
@@ -213,7 +213,7 @@ class Courier:
         for track, entries in sent:
             if self._tracks.get(track.number) is track:  # Else it has been taken over meanwhile.
                 track.cursor = entries[-1].seq
-                self._bins.changed.note(entries)
+                self.bins.changed.note(entries)
         return (_ENTRIES_PER_ROUND - room) * _S_PER_ENTRY + len(messages) * _S_PER_MESSAGE
 
     def _is_refused(self, track: Track, seq: int, entries: list[Entry]) -> bool:
@@ -251,7 +251,7 @@ class Courier:
             entries = await self._host.ledger.read(number, after_seq, _ENTRIES_PER_MESSAGE)
             if self._is_refused(track, after_seq, entries):
                 return
-            self._bins.changed.note(entry for entry in entries if entry.seq <= track.cursor)
+            self.bins.changed.note(entry for entry in entries if entry.seq <= track.cursor)
             after_seq = entries[-1].seq
         track.looks_back = False
 
@@ -274,9 +274,9 @@ class Courier:
     # Cursors
 
     async def _save_cursors(self) -> None:
-        """Remember up to where entries and bins are both broadcast."""
+        """Remember up to where entries and bins are both broadcast for certain."""
         done = {number: track.cursor for number, track in self._tracks.items() if self._is_ours(number)}
-        for number, first_seq in self._bins.changed.first_seqs():
+        for number, first_seq in self.bins.first_seqs():
             if number in done:
                 done[number] = min(done[number], first_seq - 1)
         await self._marks.save(done)

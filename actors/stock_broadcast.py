@@ -13,7 +13,7 @@ from actors.messages import stock_messages
 from persistence.ports import Message, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
     from actors.host import Host
     from actors.overtaken import Overtaken
@@ -25,9 +25,10 @@ _S_PER_BIN = 50e-6
 _LATE_S = 0.1
 """When publishing what was read has taken so long, another host may have the partitions without our knowing:
 a standby takes over in tenths of a second."""
-_ON_THEIR_WAY_S = 2.0
+_ON_THEIR_WAY_S = (2.0, 10.0)
 """How long after a connection, or the host before, is gone a message of theirs may still arrive: it would
-overwrite what is newer."""
+overwrite what is newer. Bins are said again soon, and once more when that is certain: by then the streams'
+server has closed a connection on which it hears nothing (`ping_interval: 3s`, `ping_max: 2`: after 9 s)."""
 
 
 class StockBroadcast:
@@ -51,11 +52,22 @@ class StockBroadcast:
         self._wake = wake
         self.changed = ChangedBins()
         self.on_their_way = 0
-        self._to_repeat = 0
+        self._to_repeat: list[dict[BinKey, int]] = []
 
     def __len__(self) -> int:
-        """How many bins are not broadcast yet, or are to be broadcast again."""
-        return len(self.changed) + self.on_their_way + self._to_repeat
+        """How many bins are not broadcast yet."""
+        return len(self.changed) + self.on_their_way
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether no older message can overwrite what was broadcast any more."""
+        return not self._to_repeat
+
+    def first_seqs(self) -> Iterator[tuple[int, int]]:
+        """Return (partition, first entry whose broadcast is not certain to stand) of each such bin."""
+        yield from self.changed.first_seqs()
+        for bins in self._to_repeat:
+            yield from ((key[0], seq) for key, seq in bins.items())
 
     async def send(self) -> float:
         """Send the state of the bins that have waited longest; return what it cost, in seconds.
@@ -84,11 +96,14 @@ class StockBroadcast:
         return len(taken) * _S_PER_BIN
 
     def repeat_later(self, bins: dict[BinKey, int]) -> None:
-        """Send bins once more when no older message of theirs can arrive any more."""
-        self._to_repeat += len(bins)
-        asyncio.get_running_loop().call_later(_ON_THEIR_WAY_S, self._repeat, bins)
+        """Send bins again, until no older message of theirs can arrive any more."""
+        self._to_repeat.append(bins)
+        for after_s in _ON_THEIR_WAY_S:
+            is_last = after_s == _ON_THEIR_WAY_S[-1]
+            asyncio.get_running_loop().call_later(after_s, self._repeat, bins, is_last)
 
-    def _repeat(self, bins: dict[BinKey, int]) -> None:
-        self._to_repeat -= len(bins)
+    def _repeat(self, bins: dict[BinKey, int], is_last: bool) -> None:  # noqa: FBT001 - a callback's
+        if is_last:
+            self._to_repeat.remove(bins)
         self.changed.put_back({key: seq for key, seq in bins.items() if self._is_ours(key[0])})
         self._wake()

@@ -54,6 +54,8 @@ class Broadcast:
         self.on_message: Callable[[Message, Speaker], None] = lambda *_: None
         self.stalled_until_s: dict[str, float] = {}
         """Hosts whose messages wait on their way until then, by name."""
+        self.on_cut: Callable[[], None] | None = None
+        """Where it is set, the next bins are on their way when the connection breaks; called once."""
         self.connections = 0
         self.epoch = 0
         """Rises when the server comes back: who published before has to look what is there."""
@@ -162,13 +164,18 @@ class RemoteStreams:
         server = self._server
         most = len(messages)
         odds = server.weather.lose_odds
-        is_cut = odds > 0 and server.random.random() < odds
-        if is_cut:
+        on_cut = server.on_cut if messages and messages[0].subject.startswith("stock.") else None
+        is_cut = on_cut is not None or (odds > 0 and server.random.random() < odds)
+        if on_cut is not None:
+            server.on_cut = None
+            on_cut()
+            most = 0
+        elif is_cut:
             most = server.random.randint(0, most)
         for message in messages[:most]:
             server.store(message, speaker)
         if is_cut:
-            if server.random.random() < 0.5:
+            if on_cut is not None or server.random.random() < 0.5:
                 server.connections += 1
                 late = speaker._replace(connection=server.connections, is_late=True)
                 for message in messages[most:]:

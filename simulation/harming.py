@@ -193,7 +193,7 @@ class Harming:
         self._entries[number] = was
         self.doubting.harmed(number, was.seq)
         self._world.kill_host(host)
-        self._later(seconds, lambda: self._restore(number))
+        self._world.loop.later(seconds, lambda: self._restore(number))
         return True
 
     @property
@@ -239,7 +239,7 @@ class Harming:
                 self._world.loop.effects["host restarted after its ledger was mended"] += 1
                 self._world.kill_host(host)
         if all(one != number for one, _, _ in self._served()):
-            self._later(_LOOK_S, lambda: self._restart(number))
+            self._world.loop.later(_LOOK_S, lambda: self._restart(number))
         else:
             self.doubting.served(number)
             self._settle(number)
@@ -253,10 +253,6 @@ class Harming:
             if host is not None and owned is not None and owned.is_ready and number not in self._entries:
                 found.append((number, host, tables))
         return found
-
-    def _later(self, seconds: float, act: Callable[[], None]) -> None:
-        loop = self._world.loop
-        loop.call_later(seconds, act, context=loop.within(None))
 
 
 def _one_more(row: LotRow) -> LotRow:

@@ -68,7 +68,7 @@ class Launcher:
         world.starting.append(process)
         if world.doomed_s:
             after_s = world.doomed_s.pop(0)
-            world.loop.call_later(after_s, world.kill_starting, process, context=world.loop.within(None))
+            world.loop.later(after_s, lambda: world.kill_starting(process))
         ready: asyncio.Future[SimulatedHost] = world.loop.create_future()
         died = Unavailable("the process died while it started")
         process.on_killed.append(lambda: settle(ready, None, died))

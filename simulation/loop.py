@@ -80,6 +80,10 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         context.run(_PROCESS.set, process)
         return context
 
+    def later(self, seconds: float, act: Callable[[], object]) -> None:
+        """Have something happen that no process does."""
+        self.call_later(seconds, act, context=self.within(None))
+
     def spawn(self, process: Process | None, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Run a coroutine as a task of a process."""
         task = asyncio.Task(work, loop=self, context=self.within(process))

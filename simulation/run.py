@@ -228,8 +228,10 @@ class _Scene:
             host = self._world.owner_of(model.partition)
             assert host is not None
             owned = host.running.host.owned[model.partition]
-            if host.running.courier.lag:
-                return f"{host.name} has {host.running.courier.lag} entries and bins to broadcast"
+            if host.running.courier.lag or not host.running.courier.bins.is_certain:
+                return (
+                    f"{host.name} has {host.running.courier.lag} entries and bins to broadcast, or some again"
+                )
             if host.running.host.in_flight:
                 return f"{host.name} has requests in flight"
             if any(promise.is_tentative and promise.open_units for promise in model.promises.values()):

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from persistence.ports import Unavailable
+from simulation.bad_weather import BadWeather
 from simulation.broadcast import BroadcastWeather
 from simulation.network import Weather
 from simulation.plan import SITE
@@ -23,8 +24,7 @@ if TYPE_CHECKING:
 _HOUR_MS = 3_600_000
 _DEPOSED_AFTER_S = 0.5
 _LULL_ODDS = 0.5
-_LULL_S = 6.0
-"""How often, and for how long, nothing more is asked when a host goes on that was replaced."""
+"""How often nothing more is asked for a while when a host goes on that was replaced."""
 
 
 class Trouble:
@@ -36,13 +36,15 @@ class Trouble:
         """How often each fault met something that it could harm."""
         self.is_over = False
         self._paused: list[Process] = []
+        self._bad_weather = BadWeather(world)
 
     def begin(self, fault: Fault) -> None:
         """Have a fault happen after the callbacks that it waits for."""
         self._world.loop.after_steps(fault.steps, lambda: self._strike(fault))
 
     def _strike(self, fault: Fault) -> None:
-        if not self.is_over and getattr(self, f"_{fault.kind}")(fault) is not False:
+        strike = getattr(self, f"_{fault.kind}", self._bad_weather.strike)
+        if not self.is_over and strike(fault) is not False:
             self.counts[fault.kind] += 1
 
     @property
@@ -70,16 +72,13 @@ class Trouble:
         world.doomed_s.clear()
         world.broadcast.weather = BroadcastWeather()
         world.broadcast.stalled_until_s.clear()
+        world.broadcast.on_cut = None
         for name in list(world.clock_ahead_ms):
             world.set_clock(name, 0)
         world.harming.restore()
         for process in self._paused:
             world.loop.go_on(process)
         self._paused.clear()
-
-    def _later(self, seconds: float, act: Callable[[], object]) -> None:
-        loop = self._world.loop
-        loop.call_later(seconds, act, context=loop.within(None))
 
     def _host(self, fault: Fault) -> SimulatedHost | None:
         hosts = self._world.hosts
@@ -101,7 +100,7 @@ class Trouble:
         if others and owned:
             share = owned[: 1 + int(fault.size * len(owned))]
             taker = others[fault.steps % len(others)]
-            self._later(after_s, lambda: loop.spawn(taker.process, _take(taker, share)))
+            self._world.loop.later(after_s, lambda: loop.spawn(taker.process, _take(taker, share)))
         return bool(others and owned)
 
     def _stall_streams(self, fault: Fault) -> bool:
@@ -112,12 +111,8 @@ class Trouble:
         stalled_s = 2 * _DEPOSED_AFTER_S + fault.seconds
         world.broadcast.stalled_until_s[host.name] = world.loop.time() + stalled_s
         if fault.size < _LULL_ODDS:
-            self._later(stalled_s, self._lull)
+            self._world.loop.later(stalled_s, self._world.lull)
         return True
-
-    def _lull(self) -> None:
-        """Have clients begin nothing for a while: what is wrong by then stays so, and is seen."""
-        self._world.lull_until_s = self._world.loop.time() + _LULL_S
 
     def _hand_over(self, fault: Fault) -> bool:
         """A host gives some of its partitions to another, as when they are moved on purpose."""
@@ -160,7 +155,7 @@ class Trouble:
                 woken()
                 loop.go_on(process)
 
-        self._later(seconds, wake)
+        self._world.loop.later(seconds, wake)
 
     def _pause_host(self, fault: Fault) -> bool:
         host = self._host(fault)
@@ -173,7 +168,7 @@ class Trouble:
             if any(world.storage.database.partitions[number].host != name for number in believed):
                 world.loop.effects["host woken after it was replaced"] += 1
                 if fault.size < _LULL_ODDS:
-                    self._lull()
+                    self._world.lull()
 
         self._pause(host.process, fault.seconds, woken)
         return True
@@ -212,19 +207,20 @@ class Trouble:
         step_ms = _HOUR_MS if fault.size > 0.5 else -_HOUR_MS
         self._world.set_clock(name, self._world.clock_ahead_ms.get(name, 0) + step_ms)
 
-    # Network
+    def _give_up(self, fault: Fault) -> bool:
+        """A host ends in order, as when it is told to."""
+        host = self._host(fault)
+        if host is not None:
+            self._world.loop.spawn(host.process, _stop(host))
+        return host is not None
+
+    # Connections and rows
 
     def _hold_network(self, fault: Fault) -> bool:
         host = self._host(fault)
         if host is not None:
             self._world.network.hold(host.name, fault.seconds * 2)
         return host is not None
-
-    def _cut_connections(self, fault: Fault) -> None:
-        odds = 0.005 + 0.1 * fault.size**2
-        self._set_for(fault.seconds, self._world.network.weather, "cut_odds", odds)
-
-    # Storage
 
     def _cut_off_host(self, fault: Fault) -> bool:
         """One host cannot reach the database; the others can."""
@@ -235,54 +231,12 @@ class Trouble:
         self._world.storage.cut_off_until_s[host.name] = until_s
         return True
 
-    def _storage_down(self, fault: Fault) -> None:
-        self._set_for(fault.seconds, self._world.storage.weather, "is_down", True)  # noqa: FBT003
-
-    def _storage_slow(self, fault: Fault) -> None:
-        self._set_for(fault.seconds, self._world.storage.weather, "jitter_s", 0.02 + 0.3 * fault.size)
-
-    def _storage_fails(self, fault: Fault) -> None:
-        self._set_for(fault.seconds, self._world.storage.weather, "fail_odds", 0.05 + 0.5 * fault.size)
-
-    def _storage_loses_answers(self, fault: Fault) -> None:
-        self._set_for(fault.seconds, self._world.storage.weather, "lose_odds", 0.05 + 0.4 * fault.size)
-
-    def _set_for(self, seconds: float, weather: object, name: str, value: object) -> None:
-        """Have a weather be bad for a while, and then as it is when nothing goes wrong."""
-        setattr(weather, name, value)
-        self._later(seconds, lambda: setattr(weather, name, getattr(type(weather)(), name)))
-
     def _harm_snapshot(self, fault: Fault) -> bool:
         return self._world.harming.harm_snapshot(fault.target + fault.steps, fault.size)
 
     def _harm_ledger(self, fault: Fault) -> bool:
         """An entry is harmed while its owner dies; somebody puts it right later."""
         return self._world.harming.harm_ledger(fault.target + fault.steps, 1.0 + 2 * fault.seconds)
-
-    # Streams
-
-    def _streams_down(self, fault: Fault) -> None:
-        broadcast = self._world.broadcast
-        broadcast.weather.is_down = True
-
-        def back() -> None:
-            broadcast.weather.is_down = False
-            broadcast.crash(keeps=1.0)
-
-        self._later(fault.seconds, back)
-
-    def _streams_cut(self, fault: Fault) -> None:
-        self._set_for(fault.seconds, self._world.broadcast.weather, "lose_odds", 0.2 + 0.5 * fault.size)
-
-    def _streams_forget(self, fault: Fault) -> None:
-        self._world.broadcast.crash(keeps=0.0 if fault.size < 0.3 else fault.size)
-
-    def _give_up(self, fault: Fault) -> bool:
-        """A host ends in order, as when it is told to."""
-        host = self._host(fault)
-        if host is not None:
-            self._world.loop.spawn(host.process, _stop(host))
-        return host is not None
 
 
 async def _take(host: SimulatedHost, partitions: list[int]) -> None:

@@ -25,6 +25,7 @@ from simulation.storage import Remote, Storage, directory, done
 EPOCH_MS = 1_750_000_000_000
 _DECIDED_S_MAX = 20.0
 """How long before its commit an entry may have been decided: its host may be paused in between."""
+_LULL_S = 7.0
 
 
 class GatewayDied(Exception):
@@ -75,6 +76,10 @@ class World:
         """Told of a host right before its process ends."""
         self._places = hosts
         self._counted = 0
+
+    def lull(self) -> None:
+        """Have clients begin nothing for a while: what is wrong by then stays so, and is seen."""
+        self.lull_until_s = self.loop.time() + _LULL_S
 
     # Clocks and processes
 

@@ -79,9 +79,9 @@ async def test_nothing_is_broadcast_before_it_is_durable() -> None:
         with w.ledgers[0].gate.held():
             asked = asyncio.ensure_future(w.receive("TEA", 1))
             await until(lambda: w.ledgers[0].gate.waiting == 1)
-            w.hosts[0].courier._bins.changed.note(w.database.partitions[number_of("TEA")].ledger)
+            w.hosts[0].courier.bins.changed.note(w.database.partitions[number_of("TEA")].ledger)
             w.hosts[0].courier._wake.set()
-            await until(lambda: w.hosts[0].courier._bins.on_their_way == 1)
+            await until(lambda: w.hosts[0].courier.bins.on_their_way == 1)
             assert decode(w.streams.stock[stock_subject("LON", "TEA", "A")].payload)["on_hand"] == 1
             assert len(broadcast(w)[number_of("TEA")]) == 2
         await asked

@@ -40,24 +40,51 @@ class CutStreams:
         self._streams.start_over()
 
 
-@pytest.mark.parametrize("dies", [False, True])
-async def test_a_bin_that_arrives_late_does_not_stay(dies: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("actors.stock_broadcast._ON_THEIR_WAY_S", 0.3)
+@pytest.mark.parametrize("deaths", [0, 1, 2])
+@pytest.mark.parametrize("delays_s", [(0.3, 0.3), (0.05, 3.0)])
+async def test_a_bin_that_arrives_late_does_not_stay(
+    deaths: int, delays_s: tuple[float, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("actors.stock_broadcast._ON_THEIR_WAY_S", delays_s)
     async with world() as w:
         await until(lambda: w.hosts[0].courier.lag == 0)
         cut = CutStreams(w)
         w.hosts[0].courier._streams = w.hosts[0].courier._marks._streams = cut
         await w.receive("TEA", 5)
         await until(lambda: cut.late)
-        if dies:
+        for death in range(deaths):
             await w.kill(w.hosts[0])
-            await w.host("second")
+            await w.host(f"successor {death}")
         await w.receive("TEA", 1)
         await until(lambda: stock_subject("LON", "TEA", "A") in w.streams.stock)
-        await until(lambda: len(w.hosts[0].courier._bins.changed) == 0)
+        await until(lambda: w.hosts[0].courier.lag == 0)
         await cut.arrive()
         old, now = await shown(w, "TEA")
         assert (old["on_hand"], now["on_hand"]) == (5, 6)
+        await until(lambda: w.hosts[0].courier.bins.is_certain and w.hosts[0].courier.lag == 0)
+        message, bin_ = await shown(w, "TEA")
+        assert message == bin_
+
+
+async def test_a_bin_stays_in_doubt_for_who_comes_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("actors.stock_broadcast._ON_THEIR_WAY_S", (0.05, 3.0))
+    async with world() as w:
         await until(lambda: w.hosts[0].courier.lag == 0)
+        cut = CutStreams(w)
+        w.hosts[0].courier._streams = w.hosts[0].courier._marks._streams = cut
+        await w.receive("TEA", 5)
+        await until(lambda: cut.late)
+        await w.kill(w.hosts[0])
+        second = await w.host("second")
+        await w.receive("TEA", 1)
+        await until(lambda: stock_subject("LON", "TEA", "A") in w.streams.stock)
+        await until(lambda: second.courier.lag == 0)
+        await second.courier._save_cursors()
+        await w.kill(second)
+        third = await w.host("third")
+        await until(lambda: third.courier.lag == 0)
+        await cut.arrive()
+        assert not third.courier.bins.is_certain
+        await until(lambda: third.courier.bins.is_certain and third.courier.lag == 0)
         message, bin_ = await shown(w, "TEA")
         assert message == bin_
