@@ -96,7 +96,7 @@ clean: ## remove the environment and what tools left (never the data in .binkeep
 	find $(PACKAGES) tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Each stamp is newer than what it was made from, so the second run starts at once.
-$(VENV)/uv.stamp: requirements-installer.lock .ci/venv
+$(VENV)/uv.stamp: requirements-installer.lock .ci/venv .ci/python_speed.py
 	@.ci/venv $(VENV) requirements-installer.lock
 	touch $@
 

@@ -75,6 +75,7 @@ class LaneGateway:
         self._rerouter: asyncio.Task[None] | None = None
         self._rerouted_s = 0.0
         self._is_closed = False
+        self._is_asked = asyncio.Event()
         self._reaper = self._loop.create_task(self._reap())
 
     # Sending
@@ -98,6 +99,7 @@ class LaneGateway:
             return pending.future
         pending.deadline_s = self._loop.time() + self._timeout_s
         self._pending[pending.id] = pending
+        self._is_asked.set()
         lane = self._routes.get(partition)
         if lane is not None and lane.is_open and partition not in self._waiting:
             pending.goes(lane)
@@ -215,6 +217,9 @@ class LaneGateway:
         Deadlines rise with ids, so that only the oldest need a look.
         """
         while True:
+            if not self._pending:
+                self._is_asked.clear()
+                await self._is_asked.wait()
             await self._sleep(0.1)
             try:
                 self._look_at_oldest()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 if TYPE_CHECKING:
     from engine.entries import Entry
@@ -15,6 +16,7 @@ ENDS = {
     "reservation_expired": "expired",
     "stock_shorted": "short",
 }
+_decode = msgspec.json.Decoder().decode
 _ENTERS = frozenset({"stock_reserved", "reservation_moved_in", "stock_moved_in"})
 
 State = tuple[int, int, int, int, int]
@@ -51,7 +53,7 @@ class Promise:
     @staticmethod
     def said(entry: Entry) -> dict[str, Any]:
         """Return an entry's detail."""
-        return json.loads(entry.detail) if entry.detail else {}
+        return _decode(entry.detail) if entry.detail else {}
 
     @property
     def open_units(self) -> int:

@@ -1,26 +1,22 @@
 """One run: a plan carried out in a world of its own, and what came of it."""
 
 import asyncio
-import contextlib
-import gc
 import hashlib
-import logging
-import sys
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 from typing import Any
 
 import msgspec
-import structlog
 
 from actors.outcomes import Answered
 from simulation.clients import Client
 from simulation.loop import Process, SimulatedLoop, Stuck
 from simulation.plan import Operation, Plan, last_round
 from simulation.referee import Referee, Violation
+from simulation.tidying import tidying
 from simulation.trouble import Trouble
 from simulation.world import World
 
@@ -31,6 +27,8 @@ _AVAILABLE_S = 30.0
 _ANSWER_S_MAX = 5.0
 """Virtual seconds within which whatever is asked later is answered."""
 _SETTLING_S = 6.0
+"""What a courier that has nothing to send takes to notice that the streams have forgotten something."""
+_LOOK_EVERY_S = 0.2
 _REFUSED = frozenset({"count", "reuse"})
 """What may be refused when there is enough of everything."""
 _LAST_KEY = 10_000_000  # Above the keys of any plan.
@@ -67,7 +65,7 @@ def run(plan: Plan, *, is_last: bool = False) -> Result:
     A process whose last one it is need not tidy up: that is an eighth of the time.
     """
     loop = SimulatedLoop()  # type: ignore[abstract]  # what is left out is never asked for
-    with _quiet(loop, is_last=is_last):
+    with tidying(loop, is_last=is_last):
         scene = _Scene(plan, loop)
         try:
             loop.run_until_complete(scene.play())
@@ -133,8 +131,9 @@ class _Scene:
 
     async def _watch(self, clients: list[Client], tasks: list[asyncio.Task[None]]) -> None:
         """Wait until clients are done, and see that each is answered in time. Raises Violation."""
-        while not all(task.done() for task in tasks):
-            await asyncio.sleep(0.1)
+        under_way = set(tasks)
+        while under_way:
+            _, under_way = await asyncio.wait(under_way, timeout=_LOOK_EVERY_S)
             self._look()
             for client in clients:
                 due_s = client.waits_since_s + _CALM_S_MAX
@@ -176,14 +175,14 @@ class _Scene:
                 self._begun += 1
                 while self._faults_left and self._faults_left[0].after <= self._begun:
                     self._trouble.begin(self._faults_left.pop(0))
-                await asyncio.sleep(max(0.0, self._world.lull_until_s - self._loop.time()))
+                await self._world.end_of_lull()
                 await client.perform(place, operation)
 
     async def _rest(self) -> None:
         """Wait until everything is available again, broadcast and settled. Raises Violation."""
         world = self._world
-        await self._calm(self._restless)
         await asyncio.sleep(_SETTLING_S)
+        await self._calm(self._restless)
         await self._calm(self._unaudited, "P7")
         await self._calm(world.harming.wrong_row, "P7")
         for host in list(world.hosts):
@@ -198,7 +197,7 @@ class _Scene:
             if self._loop.time() > deadline_s:
                 self.referee.blame(promise, f"{_CALM_S_MAX:g} s after the last fault {why}")
             self._look()
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(_LOOK_EVERY_S)
 
     def _unaudited(self) -> str | None:
         """Say which owner has never compared its memory with the ledger."""
@@ -229,9 +228,7 @@ class _Scene:
             assert host is not None
             owned = host.running.host.owned[model.partition]
             if host.running.courier.lag or not host.running.courier.bins.is_certain:
-                return (
-                    f"{host.name} has {host.running.courier.lag} entries and bins to broadcast, or some again"
-                )
+                return f"{host.name} has something to broadcast, or to broadcast again"
             if host.running.host.in_flight:
                 return f"{host.name} has requests in flight"
             if any(promise.is_tentative and promise.open_units for promise in model.promises.values()):
@@ -274,29 +271,3 @@ def _where(fault: BaseException) -> str:
     """Say where an error came from."""
     frames = traceback.extract_tb(fault.__traceback__)
     return f"in {frames[-1].name}, line {frames[-1].lineno}" if frames else ""
-
-
-@contextlib.contextmanager
-def _quiet(loop: SimulatedLoop, *, is_last: bool) -> Iterator[None]:
-    """Log nothing, and let what was under way at the end go without a word."""
-    before, hook = structlog.get_config(), sys.unraisablehook
-    structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL), processors=[_drop]
-    )
-    is_collecting = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        loop.close()
-        if not is_last:
-            sys.unraisablehook = lambda _: None
-            gc.collect()
-            sys.unraisablehook = hook
-            if is_collecting:
-                gc.enable()
-        structlog.configure(**before)
-
-
-def _drop(*_: object) -> str:
-    raise structlog.DropEvent

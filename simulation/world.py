@@ -81,6 +81,11 @@ class World:
         """Have clients begin nothing for a while: what is wrong by then stays so, and is seen."""
         self.lull_until_s = self.loop.time() + _LULL_S
 
+    async def end_of_lull(self) -> None:
+        """Wait until clients may begin something."""
+        if self.lull_until_s > self.loop.time():
+            await asyncio.sleep(self.lull_until_s - self.loop.time())
+
     # Clocks and processes
 
     def clock(self, name: str) -> Callable[[], int]:

@@ -35,6 +35,8 @@ class PartitionTables:
     ledger: list[Entry] = field(default_factory=list)
     checksums: dict[int, int] = field(default_factory=dict)
     """Of the ledger's entries, by sequence number."""
+    compared: dict[int, tuple[Entry, int]] = field(default_factory=dict)
+    """Entries that were held against their checksums, and these: rows do not change, others replace them."""
     lots: dict[StockKey, dict[tuple[str, str], LotRow]] = field(default_factory=dict)
     """By location and lot."""
     reservations: dict[int, ReservationRow] = field(default_factory=dict)
@@ -42,12 +44,17 @@ class PartitionTables:
 
     def changed(self, entries: Iterable[Entry]) -> list[Changed]:
         """Return which of the ledger's entries are not as they were written."""
-        stored = self.checksums
-        return [
-            Changed(entry.partition, entry.seq, stored.get(entry.seq), own)
-            for entry in entries
-            if (own := checksum(entry)) != stored.get(entry.seq)
-        ]
+        changed = []
+        for entry in entries:
+            stored = self.checksums.get(entry.seq)
+            same, held = self.compared.get(entry.seq, (None, None))
+            if same is not entry or held != stored:
+                own = checksum(entry)
+                if own != stored:
+                    changed.append(Changed(entry.partition, entry.seq, stored, own))
+                else:
+                    self.compared[entry.seq] = entry, own
+        return changed
 
 
 class MemoryDatabase:
@@ -82,7 +89,8 @@ class MemoryDatabase:
             tables = self.partitions[entry.partition]
             assert entry.seq == len(tables.ledger) + 1, "an append leaves a sequence number out"
             tables.ledger.append(entry)
-            tables.checksums[entry.seq] = checksum(entry)
+            sum_ = tables.checksums[entry.seq] = checksum(entry)
+            tables.compared[entry.seq] = entry, sum_
         self.keys.update(
             (entry.key, (entry.partition, entry.seq)) for entry in keyed if entry.key is not None
         )

@@ -1,7 +1,8 @@
 """The ledger in memory."""
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from operator import attrgetter
 
 from engine.commands import StockKey
 from engine.entries import EFFECTS, Entry, Kind
@@ -9,6 +10,8 @@ from persistence.balances import SUMMED_MAX, LotBalance, LotSum
 from persistence.checksums import firsts
 from persistence.memory.database import MemoryDatabase
 from persistence.traced import Traced
+
+_SEQ = attrgetter("seq")
 
 Place = tuple[str, str, str, str]
 """(site, sku, location, lot)"""
@@ -52,17 +55,36 @@ class MemoryLedger:
 
     async def last_of(self, reservations: Sequence[Traced], depth: int) -> list[Entry]:
         """See `Ledger.last_of`."""
+        numbers = {asked.partition for asked in reservations}
+        own, at_stocks = self._by_reservation(numbers), self._by_stock(numbers)
         found: dict[int, list[Entry]] = {}
         for asked in reservations:
-            entries = self._entries(asked.partition)
             told = found.setdefault(asked.partition, [])
-            own = entries[asked.number - 1 : asked.until_seq]  # A reservation's number is its first entry's.
-            told += [entry for entry in own if entry.reservation == asked.number and entry.sku is None][-1:]
-            later = entries[asked.seq : asked.until_seq]
-            for stock in asked.stocks if later else ():
-                newest = [entry for entry in later if (entry.site, entry.sku) == stock][-depth:]
-                told += [entry for entry in newest if entry.reservation == asked.number][-1:]
+            of_own = own.get((asked.partition, asked.number), [])
+            told += of_own[: _behind(of_own, asked.until_seq)][-1:]
+            for stock in asked.stocks:
+                there = at_stocks.get((asked.partition, *stock), [])
+                later = there[_behind(there, asked.seq) : _behind(there, asked.until_seq)]
+                told += [entry for entry in later[-depth:] if entry.reservation == asked.number][-1:]
         return self._checked([entry for entries in found.values() for entry in dict.fromkeys(entries)])
+
+    def _by_reservation(self, partitions: Iterable[int]) -> dict[tuple[int, int], list[Entry]]:
+        """Return what changed reservations and no stock, by partition and number."""
+        found: dict[tuple[int, int], list[Entry]] = {}
+        for number in partitions:
+            for entry in self._entries(number):
+                if entry.sku is None and entry.reservation is not None:
+                    found.setdefault((number, entry.reservation), []).append(entry)
+        return found
+
+    def _by_stock(self, partitions: Iterable[int]) -> dict[tuple[int, str, str], list[Entry]]:
+        """Return what changed stocks, by partition, site and SKU."""
+        found: dict[tuple[int, str, str], list[Entry]] = {}
+        for number in partitions:
+            for entry in self._entries(number):
+                if entry.site is not None and entry.sku is not None:
+                    found.setdefault((number, entry.site, entry.sku), []).append(entry)
+        return found
 
     async def at(self, places: Sequence[tuple[int, int]]) -> list[Entry]:
         """See `Ledger.at`."""
@@ -143,6 +165,11 @@ class MemoryLedger:
 
     def _entries(self, partition: int) -> list[Entry]:
         return self._database.partitions[partition].ledger
+
+
+def _behind(entries: Sequence[Entry], seq: int) -> int:
+    """Return where the entries after `seq` begin."""
+    return bisect_right(entries, seq, key=_SEQ)
 
 
 def _with(before: LotSum | None, place: Place, entry: Entry) -> LotSum:
