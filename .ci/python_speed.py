@@ -1,4 +1,4 @@
-"""Prints the microseconds that this Python takes for a little work; exit code 1 where it is older than 3.11."""
+"""Prints the microseconds that this Python takes for a little work; fails where it is older than 3.11."""
 
 import sys
 import time
