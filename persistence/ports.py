@@ -132,6 +132,10 @@ class Ledger(Protocol):
         """Return the first entry from `after_seq + 1` to `until_seq` that is not as it was written."""
 
 
+TIMES_SOUGHT = 20
+"""Where a partition's last row is not as it was written, so many before it are looked at for its time."""
+
+
 class Head(NamedTuple):
     """A partition as its owner found it."""
 
@@ -143,7 +147,7 @@ class Head(NamedTuple):
     seq: int
     """The last entry: the claim, unless the ledger ends before the snapshot."""
     at_ms: int
-    """When it was recorded; 0 where its row is not as it was written."""
+    """When it was recorded; where its row is not as it was written, when the last one was that is."""
 
     @property
     def ends_early(self) -> bool:

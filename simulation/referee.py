@@ -124,7 +124,8 @@ class Referee:
             if first.kind == "partition_claimed" and self._world.harming.is_harmed(
                 first.partition, first.seq - 1
             ):
-                model.at_ms = min(model.at_ms, first.at_ms)  # Who claims does not believe that entry's time.
+                # Who claims does not believe that entry's time, and goes by the one before.
+                model.at_ms = max(min(model.at_ms, first.at_ms), *(row.at_ms for row in model.rows[-2:-1]), 0)
             cause = self.causes.wrong(group)
             for entry in group:
                 wrong = model.check(entry, writer)

@@ -8,7 +8,7 @@ from engine.images import LotRow, Rows
 from persistence.checksums import Changed, firsts
 from persistence.claims import claim_entry
 from persistence.memory.database import MemoryDatabase, PartitionTables
-from persistence.ports import Due, Head, Recovery
+from persistence.ports import TIMES_SOUGHT, Due, Head, Recovery
 
 
 class MemorySnapshots:
@@ -160,5 +160,6 @@ def _last_of(tables: PartitionTables) -> tuple[int, int]:
     """Return (seq, at_ms) of a partition's last entry, as `Head` has them."""
     if not tables.ledger:
         return 0, 0
-    last = tables.ledger[-1]
-    return last.seq, 0 if tables.changed([last]) else last.at_ms
+    newest = tables.ledger[: -TIMES_SOUGHT - 2 : -1]
+    wrong = {place.seq for place in tables.changed(newest)}
+    return newest[0].seq, next((entry.at_ms for entry in newest if entry.seq not in wrong), 0)

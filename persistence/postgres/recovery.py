@@ -8,7 +8,7 @@ from operator import itemgetter
 from engine.commands import StockKey
 from engine.entries import Entry
 from persistence.checksums import COLUMNS, Changed, firsts, sift
-from persistence.ports import Due, Head, Recovery
+from persistence.ports import TIMES_SOUGHT, Due, Head, Recovery
 from persistence.postgres.entries import ROW
 from persistence.postgres.rows import Number, read_stocks
 from persistence.postgres.sessions import Connection
@@ -21,6 +21,9 @@ LEFT JOIN LATERAL (
 WHERE number = ANY($1::int[])
 ORDER BY number
 """
+
+_BEFORE = f"SELECT {ROW} FROM ledger WHERE partition = $1 AND seq < $2 ORDER BY seq DESC LIMIT {TIMES_SOUGHT}"
+"""Where a partition's last row is not as it was written: those before it."""
 
 # The sub-select's own order keeps the planner at one range of the primary key for each partition. Rows come
 # in order without being promised to; Python's sort of what is sorted already costs next to nothing.
@@ -88,7 +91,10 @@ async def read_heads(connection: Connection, partitions: Sequence[int]) -> list[
         number, epoch, snapshot_seq, *last = row
         seq, at_ms = last[_SEQ] or 0, last[_AT_MS] or 0
         if seq and sift([tuple(last)])[1]:
-            at_ms = 0  # A changed time must not go into the claim, and from there into all that follows.
+            # A changed time must not go into the claim, and from there into all that follows.
+            entries, changed = sift(await connection.fetch(_BEFORE, number, seq))
+            wrong = {place.seq for place in changed}
+            at_ms = next((entry.at_ms for entry in entries if entry.seq not in wrong), 0)
         heads.append(Head(number, epoch, snapshot_seq, seq, at_ms))
     return heads
 

@@ -147,6 +147,17 @@ async def test_a_changed_time_does_not_go_into_the_claim(storage: Storage, keepe
     assert (await storage.ledger.head(1))[1] == NOON_MS + 1
 
 
+async def test_a_claim_by_a_late_clock_is_dated_by_the_last_that_holds(
+    storage: Storage, keeper: Make
+) -> None:
+    one = keeper(1)
+    await busy(one)
+    before_ms = (await storage.ledger.read(1, one.state.seq - 2, 1))[0].at_ms
+    await storage.edit(1, one.state.seq, at_ms=NOON_MS * 2)
+    (head,) = await storage.snapshots.claim("h2", "there:1", [1], before_ms - 3_600_000)
+    assert (head.seq, head.at_ms) == (one.state.seq + 1, before_ms)
+
+
 @pytest.mark.usefixtures("changed")
 async def test_a_survey_shows_changed_rows_with_both_checksums(storage: Storage) -> None:
     entry = received(1, 3, "three", reservation=3)
