@@ -118,6 +118,6 @@ async def test_a_slow_database_slows_its_own_partitions_only() -> None:
         await asyncio.gather(*calls)
         assert min(spent_s[slow_sku]) >= 0.19
         fast, late = sorted(spent_s[fast_sku]), sorted(spent_s[slow_sku])
-        assert len(fast) > 5 * len(late)
+        assert len(fast) > 2 * len(late)
         assert fast[len(fast) // 2] < 0.1  # Nobody there waits for a commit of the slow one.
         assert fast[int(len(fast) * 0.99)] < late[len(late) // 2]
