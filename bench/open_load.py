@@ -19,8 +19,9 @@ ACCEPTED, REFUSED, UNKNOWN, UNSENT, SILENT = b"a", b"r", b"u", b"n", b"."
 LINES = 6
 """SKUs of one partition that each request reserves: much work for little to send, so that one generator can
 offer several times what the product carries."""
-TTL_S = 2
-"""Reservations expire, so that as many come as go: memory that grows all the same is a leak."""
+TTL_S = 1
+"""Reservations expire, so that as many come as go: memory that grows all the same is a leak. By the second
+second after an overload, what it reserved has expired."""
 _WARM_S = TTL_S + 1.0
 """Until as many reservations expire as come: before, each is done at half of what it costs."""
 

@@ -2,7 +2,7 @@
 
 Capacity is measured first, in the same run and by the same generator. That has the last core for itself: one
 that shares its core with the product would measure itself. Then each load comes in three phases without a
-pause: half the capacity, the overload, half the capacity again. Afterwards the ledger must hold exactly what
+pause: a third of the capacity, the overload, a third again. Afterwards the ledger must hold exactly what
 was acknowledged, and nothing that was refused. What the figures must be is in `bench.overload_bounds`.
 """
 
@@ -48,7 +48,7 @@ class OverloadPlan:
     overload_s: float = 10.0
     after_s: float = 4.0
     """At least 2 s: by the second one, the overload must be over."""
-    calm: float = 0.5
+    calm: float = 0.33
     """What is offered before and after, as a share of the capacity."""
 
 

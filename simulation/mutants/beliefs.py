@@ -69,7 +69,7 @@ async def _lossy_when_rebuilt(
 SEEDED: tuple[tuple[Any, ...], ...] = (
     ("origins are not looked up", "P5 P7", (Origins, "wrong", _nothing_wrong)),
     ("stocks of a snapshot are not compared", "P2 P5 P7", (Soundness, "of_stocks", _sound)),
-    ("a ledger that does not hold is served", "P7 P8", (rebuilding, "apply_all", _what_fits)),
+    ("a ledger that does not hold is served", "P5 P7 P8", (rebuilding, "apply_all", _what_fits)),
     (
         "what was rebuilt loses a stock at times", "P7",
         (MemorySnapshots, "replace", _noted), (MemorySnapshots, "save", _lossy_when_rebuilt),
