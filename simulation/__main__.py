@@ -7,6 +7,7 @@ import gc
 import itertools
 import json
 import multiprocessing
+import os
 import resource
 import secrets
 import sys
@@ -191,4 +192,6 @@ def _say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    sys.stdout.flush()
+    os._exit(code)  # What seeded bugs left under way would log how it ends.
