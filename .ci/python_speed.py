@@ -1,4 +1,4 @@
-"""Prints the microseconds that this Python takes for a little work; fails where it is older than 3.11."""
+"""Prints the microseconds that this Python takes for a little work; fails where Binkeeper cannot run."""
 
 import sys
 import time
@@ -34,6 +34,8 @@ def fastest_us(tries: int) -> int:
 
 
 if __name__ == "__main__":
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11) or sys.implementation.name != "cpython":
         sys.exit(1)
-    print(fastest_us(20))
+    us = fastest_us(20)
+    # What is newer than what Binkeeper was tried with is taken where there is nothing else.
+    print(us if sys.version_info < (3, 14) else us * 100)

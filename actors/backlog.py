@@ -13,10 +13,21 @@ BinKey = tuple[int, str, str, str]
 class Track:
     """How far one partition's entries are broadcast."""
 
-    __slots__ = ("buffer", "committed_seq", "cursor", "is_behind", "looks_back", "owned", "taken_seq")
+    __slots__ = (
+        "buffer",
+        "committed_seq",
+        "cursor",
+        "is_behind",
+        "looks_back",
+        "owned",
+        "taken_s",
+        "taken_seq",
+    )
 
-    def __init__(self, owned: OwnedPartition) -> None:
+    def __init__(self, owned: OwnedPartition, taken_s: float) -> None:
         self.owned = owned
+        self.taken_s = taken_s
+        """When the partition was taken, by the loop."""
         self.cursor = -1
         """The last entry that the `LEDGER` stream has; -1 until it is known."""
         self.committed_seq = owned.committed_seq
@@ -61,6 +72,11 @@ class ChangedBins:
         for entry in entries:
             if entry.sku is not None and entry.site is not None and entry.location is not None:
                 first_seqs.setdefault((entry.partition, entry.site, entry.sku, entry.location), entry.seq)
+
+    def add(self, bins: Iterable[tuple[BinKey, int]]) -> None:
+        """Remember bins, each with the first entry that its broadcast is to include."""
+        for key, seq in bins:
+            self._first_seqs.setdefault(key, seq)
 
     def take(self, most: int) -> dict[BinKey, int]:
         """Take bins out, the longest waiting first."""

@@ -92,7 +92,7 @@ class Courier:
         old = self._tracks.get(number)
         if old is not None:
             self._buffered -= len(old.buffer)
-        self._tracks[number] = Track(owned)
+        self._tracks[number] = Track(owned, asyncio.get_running_loop().time())
         self.bins.changed.forget(number)
         self._marks.forget(number)
         self._pending[number] = None
@@ -195,10 +195,6 @@ class Courier:
                 continue
             if self._is_refused(track, track.cursor, entries):
                 continue
-            if entries[0].seq <= track.taken_seq:  # The owner before may have these on their way.
-                theirs = ChangedBins()
-                theirs.note(entry for entry in entries if entry.seq <= track.taken_seq)
-                self.bins.repeat_later(theirs.take(len(theirs)))
             room -= len(entries)
             messages += ledger_messages(number, entries)
             sent.append((track, entries))
@@ -208,6 +204,7 @@ class Courier:
                 await self._host.sleep(0)
             if entries[-1].seq < track.committed_seq:
                 self._pending[number] = None
+        self._doubt_others(sent)
         if messages:
             await self._publish(messages)
         for track, entries in sent:
@@ -215,6 +212,16 @@ class Courier:
                 track.cursor = entries[-1].seq
                 self.bins.changed.note(entries)
         return (_ENTRIES_PER_ROUND - room) * _S_PER_ENTRY + len(messages) * _S_PER_MESSAGE
+
+    def _doubt_others(self, sent: list[tuple[Track, list[Entry]]]) -> None:
+        """Have bins said again that the owners before may have on their way."""
+        theirs, taken_s = ChangedBins(), 0.0
+        for track, entries in sent:
+            if entries[0].seq <= track.taken_seq:
+                theirs.note(entry for entry in entries if entry.seq <= track.taken_seq)
+                taken_s = max(taken_s, track.taken_s)
+        if theirs:
+            self.bins.repeat_later(theirs.take(len(theirs)), taken_s, holds=True)
 
     def _is_refused(self, track: Track, seq: int, entries: list[Entry]) -> bool:
         """Whether an entry is missing after `seq`: then the partition is not served, and nothing sent."""

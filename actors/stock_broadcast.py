@@ -6,6 +6,7 @@ The courier says which bins changed, and gives it its turns.
 from __future__ import annotations
 
 import asyncio
+import itertools
 from typing import TYPE_CHECKING
 
 from actors.backlog import BinKey, ChangedBins
@@ -25,10 +26,10 @@ _S_PER_BIN = 50e-6
 _LATE_S = 0.1
 """When publishing what was read has taken so long, another host may have the partitions without our knowing:
 a standby takes over in tenths of a second."""
-_ON_THEIR_WAY_S = (2.0, 10.0)
+_AGAIN_S, _CERTAIN_S = 2.0, 10.0
 """How long after a connection, or the host before, is gone a message of theirs may still arrive: it would
 overwrite what is newer. Bins are said again soon, and once more when that is certain: by then the streams'
-server has closed a connection on which it hears nothing (`ping_interval: 3s`, `ping_max: 2`: after 9 s)."""
+server has closed a connection on which it hears nothing (`ping_interval: 2s`, `ping_max: 2`: within 8 s)."""
 
 
 class StockBroadcast:
@@ -52,7 +53,9 @@ class StockBroadcast:
         self._wake = wake
         self.changed = ChangedBins()
         self.on_their_way = 0
-        self._to_repeat: list[dict[BinKey, int]] = []
+        self._doubts: dict[int, dict[int, int]] = {}
+        """Of bins that will be said again: the first entry of each partition that may be overwritten."""
+        self._numbers = itertools.count()
 
     def __len__(self) -> int:
         """How many bins are not broadcast yet."""
@@ -61,13 +64,13 @@ class StockBroadcast:
     @property
     def is_certain(self) -> bool:
         """Whether no older message can overwrite what was broadcast any more."""
-        return not self._to_repeat
+        return not self._doubts
 
     def first_seqs(self) -> Iterator[tuple[int, int]]:
         """Return (partition, first entry whose broadcast is not certain to stand) of each such bin."""
         yield from self.changed.first_seqs()
-        for bins in self._to_repeat:
-            yield from ((key[0], seq) for key, seq in bins.items())
+        for firsts in self._doubts.values():
+            yield from firsts.items()
 
     async def send(self) -> float:
         """Send the state of the bins that have waited longest; return what it cost, in seconds.
@@ -86,7 +89,7 @@ class StockBroadcast:
         except BaseException as fault:
             self.changed.put_back(taken)
             if isinstance(fault, Unavailable):
-                self.repeat_later(taken)
+                self.repeat_later(taken, loop.time())
             raise
         finally:
             self.on_their_way = 0
@@ -95,15 +98,26 @@ class StockBroadcast:
             self._overtaken.doubt((key for key in taken if now.get(key[0]) != epochs.get(key[0])), epochs)
         return len(taken) * _S_PER_BIN
 
-    def repeat_later(self, bins: dict[BinKey, int]) -> None:
-        """Send bins again, until no older message of theirs can arrive any more."""
-        self._to_repeat.append(bins)
-        for after_s in _ON_THEIR_WAY_S:
-            is_last = after_s == _ON_THEIR_WAY_S[-1]
-            asyncio.get_running_loop().call_later(after_s, self._repeat, bins, is_last)
+    def repeat_later(self, bins: dict[BinKey, int], gone_s: float, *, holds: bool = False) -> None:
+        """Send bins again, until no older message of theirs can arrive any more.
 
-    def _repeat(self, bins: dict[BinKey, int], is_last: bool) -> None:  # noqa: FBT001 - a callback's
-        if is_last:
-            self._to_repeat.remove(bins)
-        self.changed.put_back({key: seq for key, seq in bins.items() if self._is_ours(key[0])})
+        `gone_s` is when its sender was last heard of, by the loop; `holds` has the cursor wait until then.
+        """
+        loop, number = asyncio.get_running_loop(), next(self._numbers)
+        if loop.time() >= gone_s + _CERTAIN_S:
+            return
+        firsts: dict[int, int] = {}
+        for key, seq in bins.items():
+            firsts[key[0]] = min(seq, firsts.get(key[0], seq))
+        self._doubts[number] = firsts if holds else {}
+        if loop.time() < gone_s + _AGAIN_S:
+            loop.call_at(gone_s + _AGAIN_S, self._repeat, bins)
+        loop.call_at(gone_s + _CERTAIN_S, self._settle, number, bins)
+
+    def _settle(self, number: int, bins: dict[BinKey, int]) -> None:
+        del self._doubts[number]
+        self._repeat(bins)
+
+    def _repeat(self, bins: dict[BinKey, int]) -> None:
+        self.changed.add((key, seq) for key, seq in bins.items() if self._is_ours(key[0]))
         self._wake()

@@ -147,7 +147,7 @@ class Head(NamedTuple):
     seq: int
     """The last entry: the claim, unless the ledger ends before the snapshot."""
     at_ms: int
-    """When it was recorded; where its row is not as it was written, when the last one was that is."""
+    """When it was recorded; where its row is not as it was written, when the last one was that is, or 0."""
 
     @property
     def ends_early(self) -> bool:

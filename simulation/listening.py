@@ -89,7 +89,7 @@ class Listening:
             is_dead = speaker.host not in {host.name for host in self._world.hosts}
             allowed_s = _SET_BACK_BY_THE_DEAD_S_MAX if is_dead else _SET_BACK_S_MAX
             since_s, until_s = self.set_back.get(subject, (self._quiet_s, 0.0))
-            self.set_back[subject] = since_s, max(until_s, self._quiet_s + allowed_s)
+            self.set_back[subject] = since_s, max(until_s, since_s + allowed_s)
         else:
             self.newest[subject] = body
             self.set_back.pop(subject, None)

@@ -38,6 +38,10 @@ class Process:
         return f"<process {self.name}>"
 
 
+def _do_nothing() -> None:
+    pass
+
+
 class _Callback(asyncio.TimerHandle):
     """What runs in some context once it is ready. Asyncio's own would be a tenth of a run's time."""
 
@@ -52,6 +56,7 @@ class _Callback(asyncio.TimerHandle):
     def cancel(self) -> None:
         """See asyncio."""
         self.is_cancelled = True
+        self.act, self.args = _do_nothing, ()
 
     def cancelled(self) -> bool:
         """See asyncio."""
@@ -188,7 +193,9 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
             self.steps += 1
             try:
                 callback.context.run(callback.act, *callback.args)
-            except Exception as fault:  # noqa: BLE001 - whoever listens is told
+            except (SystemExit, KeyboardInterrupt):
+                raise
+            except BaseException as fault:  # noqa: BLE001 - whoever listens is told
                 self.call_exception_handler({"message": f"{callback.act} failed", "exception": fault})
             if alarms and alarms[0][0] <= self.steps:
                 heapq.heappop(alarms)[2]()

@@ -137,6 +137,7 @@ FAULTS = {
     "gateway_clock_steps": 2,
     "depose_host": 6,
     "stall_streams": 4,
+    "kill_stalled": 2,
     "hand_over": 3,
     "wish": 3,
     "give_up": 1,

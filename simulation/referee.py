@@ -235,7 +235,9 @@ class Referee:
                 self.blame("P6", f"{about}, told that {refused.fields['changed']} changed, but {done} did")
         elif call.is_command and not call.operation.twice:
             self._refused.append((call, str(refused.code), [len(model.claims) for model in self.models]))
-        since = self.causes.asked_seqs[call.key] if refused.replayed else call.seqs
+        # Of several partitions one may repeat what it said at first, when the others do what is new.
+        is_repeat = refused.replayed or "changed" in refused.fields
+        since = self.causes.asked_seqs[call.key] if is_repeat else call.seqs
         wrong = wrong_refusal(call, refused, self.models, since)
         if wrong is not None:
             self.blame("P5", f"{about}: {wrong}")

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 _HOUR_MS = 3_600_000
 _DEPOSED_AFTER_S = 0.5
+_CLOSED_S = 8.0
+"""The streams' server lets nothing in that was on its way for longer after its sender was gone."""
+_LONG_LULL_S = 13.0
 _LULL_ODDS = 0.5
 """How often nothing more is asked for a while when a host goes on that was replaced."""
 
@@ -112,6 +115,18 @@ class Trouble:
         world.broadcast.stalled_until_s[host.name] = world.loop.time() + stalled_s
         if fault.size < _LULL_ODDS:
             self._world.loop.later(stalled_s, self._world.lull)
+        return True
+
+    def _kill_stalled(self, fault: Fault) -> bool:
+        """What a host sends to the streams is on its way until long after it was killed."""
+        host, world = self._host(fault), self._world
+        if host is None:
+            return False
+        stalled_s = _DEPOSED_AFTER_S + _CLOSED_S * fault.size
+        world.broadcast.stalled_until_s[host.name] = world.loop.time() + stalled_s
+        world.loop.later(_DEPOSED_AFTER_S, lambda: world.kill_host(host))
+        if fault.steps % 2:
+            world.loop.later(stalled_s, lambda: world.lull(_LONG_LULL_S))
         return True
 
     def _hand_over(self, fault: Fault) -> bool:

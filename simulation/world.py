@@ -77,9 +77,9 @@ class World:
         self._places = hosts
         self._counted = 0
 
-    def lull(self) -> None:
+    def lull(self, seconds: float = _LULL_S) -> None:
         """Have clients begin nothing for a while: what is wrong by then stays so, and is seen."""
-        self.lull_until_s = self.loop.time() + _LULL_S
+        self.lull_until_s = self.loop.time() + seconds
 
     async def end_of_lull(self) -> None:
         """Wait until clients may begin something."""

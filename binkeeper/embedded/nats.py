@@ -35,7 +35,7 @@ server_name: binkeeper
 listen: "127.0.0.1:{port}"
 max_payload: {payload}
 max_pending: 67108864
-ping_interval: 3s
+ping_interval: 2s
 ping_max: 2
 jetstream {{ store_dir: {store}, max_file_store: {file_store}, sync_interval: 10s }}
 authorization {{ users: [ {{ user: {user}, password: {password} }} ] }}

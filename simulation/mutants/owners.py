@@ -65,7 +65,7 @@ async def _nothing(*_: object) -> None:
     return None
 
 
-def _forget(*_: object) -> None:
+def _forget(*_: object, **__: object) -> None:
     pass
 
 
@@ -166,6 +166,10 @@ def _send_away(self: Ownership, requests: list[Request]) -> None:
         self._host.turn_away(request, Status.UNAVAILABLE)
 
 
+def _settle_silently(self: StockBroadcast, number: int, _: object) -> None:
+    del self._doubts[number]
+
+
 def _forget_at_times(self: Image, owned: Any) -> None:  # noqa: ANN401
     if owned.state.seq % 7 == 0 and owned.dirty_stocks:
         owned.dirty_stocks.remove(min(owned.dirty_stocks))
@@ -215,6 +219,7 @@ SEEDED: tuple[tuple[Any, ...], ...] = (
     ("an error in a task is left alone", "liveness", (SpanningReservations, "extend", _fail)),
     ("what others overtook is not said again", "P8", (Overtaken, "doubt", _forget)),
     ("what a broken connection had is not repeated", "P8", (StockBroadcast, "repeat_later", _forget)),
+    ("what the dead had is repeated too early only", "P8", (StockBroadcast, "_settle", _settle_silently)),
     ("old states are broadcast again", "P8", (Courier, "_publish", _publish_again)),
     ("who waits for a move is sent away", "liveness", (Ownership, "give_back", _send_away)),
     ("no move is ever carried out", "liveness", (LaneGateway, "submit", _no_moves)),

@@ -41,11 +41,12 @@ class CutStreams:
 
 
 @pytest.mark.parametrize("deaths", [0, 1, 2])
-@pytest.mark.parametrize("delays_s", [(0.3, 0.3), (0.05, 3.0)])
+@pytest.mark.parametrize("again_s, certain_s", [(0.3, 0.6), (0.05, 3.0)])
 async def test_a_bin_that_arrives_late_does_not_stay(
-    deaths: int, delays_s: tuple[float, float], monkeypatch: pytest.MonkeyPatch
+    deaths: int, again_s: float, certain_s: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("actors.stock_broadcast._ON_THEIR_WAY_S", delays_s)
+    monkeypatch.setattr("actors.stock_broadcast._AGAIN_S", again_s)
+    monkeypatch.setattr("actors.stock_broadcast._CERTAIN_S", certain_s)
     async with world() as w:
         await until(lambda: w.hosts[0].courier.lag == 0)
         cut = CutStreams(w)
@@ -67,7 +68,7 @@ async def test_a_bin_that_arrives_late_does_not_stay(
 
 
 async def test_a_bin_stays_in_doubt_for_who_comes_next(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("actors.stock_broadcast._ON_THEIR_WAY_S", (0.05, 3.0))
+    monkeypatch.setattr("actors.stock_broadcast._CERTAIN_S", 3.0)
     async with world() as w:
         await until(lambda: w.hosts[0].courier.lag == 0)
         cut = CutStreams(w)
