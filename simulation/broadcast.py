@@ -15,6 +15,8 @@ from persistence.ports import Message, Unavailable
 from simulation.loop import SimulatedLoop
 from simulation.storage import _fail, _give
 
+CLOSED_S = 8.0
+"""The server closes a connection on which it hears nothing for so long."""
 _SYNC_S = 10.0
 _LATE_S_MAX = 1.5
 """How much later than its sender learned of a break a message may arrive that was on its way."""
@@ -140,6 +142,10 @@ class RemoteStreams:
     def start_over(self) -> None:
         """See `Streams.start_over`."""
         self._epoch = self._server.epoch
+
+    def break_off(self) -> None:
+        """Find the connection closed with the next request: the server heard nothing for too long."""
+        self._epoch = -1
 
     async def _ask(self, act: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever it returns
         server = self._server

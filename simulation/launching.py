@@ -32,6 +32,7 @@ class SimulatedHost:
     address: str
     process: Process
     running: RunningHost
+    streams: RemoteStreams
     pid: int = 0
     node: str = ""
 
@@ -111,7 +112,7 @@ class Launcher:
         # Importing, connecting and preparing take a while, in which nothing of it listens.
         await asyncio.sleep(world.random.uniform(*START_S))
         address = await running.start("127.0.0.1")
-        host = SimulatedHost(name, address, process, running)
+        host = SimulatedHost(name, address, process, running, streams)
         world.starting.remove(process)
         world.hosts.append(host)
         if not ready.done():

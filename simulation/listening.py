@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _SET_BACK_S_MAX = 4.0
 """Virtual seconds in which nothing goes wrong, for which the last message of a bin may be an older one."""
 _SET_BACK_BY_THE_DEAD_S_MAX = 12.0
-"""The same for a message that was under way when its host was killed: nobody knows of it."""
+"""The same for a message whose host was killed before it said it again, or knew of it."""
 
 
 class Listening:
@@ -49,8 +49,8 @@ class Listening:
         """What a subscriber knows of each bin that leaves out what is older than what it knows."""
         self._said: dict[tuple[str, int], int] = {}
         """The newest state of each bin that each connection told in order, by subject and connection."""
-        self.set_back: dict[str, tuple[float, float]] = {}
-        """Bins whose last message is not the newest: the quiet seconds by then, and how many are too many."""
+        self.set_back: dict[str, tuple[float, str]] = {}
+        """Bins whose last message is not the newest: the quiet seconds by then, and by which host."""
         self._quiet_s = self._looked_s = 0.0
         self._judged: dict[bytes, tuple[int, int]] = {}
         """(first, last) entry of each message of the ledger."""
@@ -86,10 +86,7 @@ class Listening:
             if why is None:
                 self._blame("P8", f"{subject} goes back to {seq} from {newest['seq']} by {speaker}")
             self._broadcast.loop.effects[f"bin set back by {why}"] += 1
-            is_dead = speaker.host not in {host.name for host in self._world.hosts}
-            allowed_s = _SET_BACK_BY_THE_DEAD_S_MAX if is_dead else _SET_BACK_S_MAX
-            since_s, until_s = self.set_back.get(subject, (self._quiet_s, 0.0))
-            self.set_back[subject] = since_s, max(until_s, since_s + allowed_s)
+            self.set_back.setdefault(subject, (self._quiet_s, speaker.host))
         else:
             self.newest[subject] = body
             self.set_back.pop(subject, None)
@@ -119,8 +116,10 @@ class Listening:
         before_s, self._looked_s = self._looked_s, self._broadcast.loop.time()
         if is_quiet:
             self._quiet_s += self._looked_s - before_s
-        for subject, (since_s, until_s) in self.set_back.items():
-            if self._quiet_s > until_s:
+        alive = {host.name for host in self._world.hosts}
+        for subject, (since_s, host) in self.set_back.items():
+            most_s = _SET_BACK_S_MAX if host in alive else _SET_BACK_BY_THE_DEAD_S_MAX
+            if self._quiet_s - since_s > most_s:
                 newest = self.newest[subject]["seq"]
                 self._blame("P8", f"{subject} is set back from {newest} for {self._quiet_s - since_s:.1f} s")
 

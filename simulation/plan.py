@@ -257,7 +257,7 @@ def _fault(random: Random, operations: int, kinds: dict[str, int]) -> Fault:
     kind = random.choices(list(kinds), list(kinds.values()))[0]
     seconds = random.choice((0.05, 0.3, 1.0, 2.5))
     if kind == "pause_host":
-        seconds = random.choice((0.5, 2.0, 7.0, 9.0, 14.0))  # It is replaced after 4.
+        seconds = random.choice((0.5, 2.0, 6.0, 7.5, 14.0))  # It is replaced after 4.
     elif kind.startswith("pause"):
         seconds = random.choice((0.3, 2.0, 6.0))
     return Fault(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from persistence.ports import Unavailable
 from simulation.bad_weather import BadWeather
-from simulation.broadcast import BroadcastWeather
+from simulation.broadcast import CLOSED_S, BroadcastWeather
 from simulation.network import Weather
 from simulation.plan import SITE
 from simulation.storage import StorageWeather, done
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 _HOUR_MS = 3_600_000
 _DEPOSED_AFTER_S = 0.5
-_CLOSED_S = 8.0
-"""The streams' server lets nothing in that was on its way for longer after its sender was gone."""
 _LONG_LULL_S = 13.0
 _LULL_ODDS = 0.5
 """How often nothing more is asked for a while when a host goes on that was replaced."""
@@ -122,7 +120,7 @@ class Trouble:
         host, world = self._host(fault), self._world
         if host is None:
             return False
-        stalled_s = _DEPOSED_AFTER_S + _CLOSED_S * fault.size
+        stalled_s = _DEPOSED_AFTER_S + CLOSED_S * fault.size
         world.broadcast.stalled_until_s[host.name] = world.loop.time() + stalled_s
         world.loop.later(_DEPOSED_AFTER_S, lambda: world.kill_host(host))
         if fault.steps % 2:
@@ -179,6 +177,8 @@ class Trouble:
         world, name = self._world, host.name
 
         def woken() -> None:
+            if fault.seconds > CLOSED_S:
+                host.streams.break_off()
             believed = host.running.host.owned
             if any(world.storage.database.partitions[number].host != name for number in believed):
                 world.loop.effects["host woken after it was replaced"] += 1
