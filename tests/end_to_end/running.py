@@ -1,6 +1,5 @@
 """`binkeeper up` as a process of its own, with what a caller needs to talk to it."""
 
-import asyncio
 import contextlib
 import json
 import os
@@ -12,7 +11,6 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
@@ -130,19 +128,6 @@ class Running:
         if pointer.exists():
             shutil.rmtree(pointer.read_text().strip(), ignore_errors=True)
         shutil.rmtree(self.home, ignore_errors=True)
-
-
-async def until(condition: Callable[[], Any], what: str, deadline_s: float = 30.0) -> Any:
-    """Return the first true value of a condition, which may be a coroutine function's."""
-    async with asyncio.timeout(deadline_s) as timeout:
-        while True:
-            value = condition()
-            if asyncio.iscoroutine(value):
-                value = await value
-            if value:
-                return value
-            assert not timeout.expired(), f"waited in vain until {what}"
-            await asyncio.sleep(0.02)
 
 
 async def receive(

@@ -7,7 +7,8 @@ import msgspec
 from nats.js.api import DeliverPolicy
 
 from tests.end_to_end.listener import Listener, kept
-from tests.end_to_end.running import Running, receive, stock_of, until
+from tests.end_to_end.running import Running, receive, stock_of
+from tests.waiting import until
 
 SKUS = [f"B-{number}" for number in range(12)]
 

@@ -8,9 +8,10 @@ import time
 import psutil
 import pytest
 
-from tests.end_to_end.running import Running, until
+from tests.end_to_end.running import Running
 from tests.end_to_end.workload import SILENCE_S_MAX, Workload
 from tests.faults.evidence import settled
+from tests.waiting import until
 
 
 @pytest.mark.timeout(240)

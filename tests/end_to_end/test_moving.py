@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from tests.end_to_end.running import Running, until
+from tests.end_to_end.running import Running
 from tests.end_to_end.workload import Workload
 from tests.faults.evidence import settled
+from tests.waiting import until
 
 PAUSE_MS_MAX = 3000
 """Less than a caller waits; what it takes is printed by the commands themselves."""

@@ -7,7 +7,8 @@ import httpx
 import pytest
 
 from engine.partitioning import partition_of
-from tests.end_to_end.running import Running, receive, until
+from tests.end_to_end.running import Running, receive
+from tests.waiting import until
 
 SITE = "verified"
 OTHERS = [f"V-{number}" for number in range(12)]

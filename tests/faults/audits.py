@@ -4,7 +4,8 @@ import asyncio
 import json
 import re
 
-from tests.end_to_end.running import Running, until
+from tests.end_to_end.running import Running
+from tests.waiting import until
 
 AUDITED_S_MAX = 300.0
 """For two rounds, about 2,000 entries a second each, fewer when hosts are busy."""
@@ -26,7 +27,7 @@ async def audit_rounds(binkeeper: Running) -> dict[str, int]:
 
 
 async def audited(binkeeper: Running) -> None:
-    """Wait until each host has done a round that it began just now. Raises TimeoutError."""
+    """Wait until each host has done a round that it began just now. Raises AssertionError."""
     before = await audit_rounds(binkeeper)
 
     async def is_done() -> bool:

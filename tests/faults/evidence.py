@@ -11,12 +11,13 @@ import msgspec
 from nats.js.api import DeliverPolicy
 
 from tests.end_to_end.listener import Listener, kept, kept_ledger
-from tests.end_to_end.running import Running, until
+from tests.end_to_end.running import Running
 from tests.faults import bins, promises
 from tests.faults.audits import drift
 from tests.faults.history import Call, Recorded, backwards
 from tests.faults.ledger import Told, read_entries, read_ledger
 from tests.faults.linearizable import Undecided, Verdict, linearize
+from tests.waiting import until
 
 SETTLED_S_MAX = 60.0
 STREAMS_S_MAX = 15.0
@@ -69,7 +70,7 @@ async def examine(
     """
     try:
         await until(lambda: settled(binkeeper), "the broadcast has caught up, without drift", SETTLED_S_MAX)
-    except TimeoutError:
+    except AssertionError:
         raise AssertionError(f"not settled: {binkeeper.ask('status', '--json').stdout}") from None
     told = await read_ledger(binkeeper.run["postgres_url"], site)
     found = Findings(lost=told.lost(calls), twice=told.twice(calls), invented=told.invented(calls))
@@ -158,7 +159,7 @@ async def _streams_differ_at_last(binkeeper: Running, site: str, skus: Sequence[
         found[:] = await _streams_differ(binkeeper, site, skus)
         return not found
 
-    with contextlib.suppress(TimeoutError, AssertionError):  # The NATS client may swallow the former.
+    with contextlib.suppress(AssertionError):
         await until(is_whole, "the streams hold everything", STREAMS_S_MAX)
     return found
 

@@ -17,9 +17,9 @@ from actors.requests import Status
 from engine.commands import ReceiveStock
 from engine.partitioning import partition_of
 from persistence.postgres import PostgresDirectory, Sessions
-from tests.end_to_end.running import until
 from tests.faults.ledger import read_ledger
 from tests.faults.stage import Stage
+from tests.waiting import until
 
 PARTITIONS = 256
 _COUNT = 40

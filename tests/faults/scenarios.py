@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 import asyncpg
 
-from tests.end_to_end.running import until
 from tests.faults.paused import deposed, paused
 from tests.faults.stage import Fault, Stage
+from tests.waiting import until
 
 AWAY_S = 3.0
 """How long what can be taken away stays away."""

@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 
 from actors.gateway import LaneGateway
 from persistence.postgres import PostgresDirectory, Sessions
-from tests.end_to_end.running import Running, until
+from tests.end_to_end.running import Running
 from tests.faults.callers import Callers
 from tests.faults.channels import Channel, HttpChannel, LaneChannel
 from tests.faults.evidence import Findings, examine, nothing_is_tentative, settled
 from tests.faults.history import WRITES
+from tests.waiting import until
 
 SKUS = tuple(f"S{number}" for number in range(8))
 HTTP_CALLERS = 8

@@ -16,6 +16,7 @@ from tests.fuzz.lane_attacks import ASKED, CALLERS, COSTLY, HELLO, SENTINEL, STR
 from tests.fuzz.neighbour import Neighbour, OneHost
 from tests.fuzz.tally import Case, Tally
 from tests.fuzz.target import MIB, MemoryWatch, Target
+from tests.waiting import until
 
 _AT_ONCE = 24
 _DEADLINE_S = 30.0
@@ -141,6 +142,8 @@ async def _idle(target: Target, count: int) -> int:
 
 async def _is_at_rest(gateway: LaneGateway, target: Target) -> None:
     """Wait until the host has nothing left of the attacks."""
-    async with asyncio.timeout(_DEADLINE_S):
-        while (await gateway.control(target.lanes, "describe", None))["in_flight"]:  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
+
+    async def is_at_rest() -> bool:
+        return not (await gateway.control(target.lanes, "describe", None))["in_flight"]
+
+    await until(is_at_rest, deadline_s=_DEADLINE_S)

@@ -18,12 +18,13 @@ import httpx
 import psutil
 import pytest
 
-from tests.end_to_end.running import Running, until
+from tests.end_to_end.running import Running
 from tests.end_to_end.test_moving import moved
 from tests.end_to_end.workload import SILENCE_S_MAX
 from tests.faults.audits import at_rest
 from tests.nodes.cluster import Nodes
 from tests.nodes.load import Load
+from tests.waiting import until
 
 HOSTS = 3
 NODE_BACK_S_MAX = 15.0

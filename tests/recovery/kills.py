@@ -7,10 +7,10 @@ import time
 from collections.abc import Awaitable, Callable
 
 from actors.outcomes import Unavailable
-from tests.end_to_end.running import until
 from tests.end_to_end.test_moving import moved
 from tests.nodes.cluster import Nodes
 from tests.recovery.stock import LargeStock
+from tests.waiting import until
 
 _BACK_S_MAX = 180.0
 

@@ -13,7 +13,8 @@ from bench.lanes_load import LanesLoad
 from bench.workloads import Workload
 from engine.commands import ReserveLine, ReserveStock
 from persistence.postgres import PostgresDirectory, Sessions
-from tests.end_to_end.running import Running, until
+from tests.end_to_end.running import Running
+from tests.waiting import until
 
 _TIMEOUT_S = 120.0
 _FILL_IN_FLIGHT = 256

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import cast
 
 from actors.placing import Placing
 from persistence.memory import MemoryWishes
@@ -10,6 +11,7 @@ from persistence.placement import Granted
 from tests.component.actors.in_process import InProcessHost
 from tests.component.actors.supervised import Supervised, supervised
 from tests.component.actors.world import PARTITIONS
+from tests.waiting import until
 
 
 class Placed:
@@ -22,10 +24,7 @@ class Placed:
 
     async def granted(self, number: int) -> Granted:
         """Wait until a wish is carried out."""
-        async with asyncio.timeout(10):
-            while (granted := await self.wishes.granted()).number < number:  # noqa: ASYNC110 - nobody signals
-                await asyncio.sleep(0.002)
-        return granted
+        return await granted(self.wishes, number)
 
     def owned(self) -> dict[str, set[int]]:
         """Return what each host of a place owns, by name."""
@@ -34,6 +33,16 @@ class Placed:
             assert isinstance(place.process, InProcessHost)
             found[place.process.name] = set(place.process.running.host.owned)
         return found
+
+
+async def granted(wishes: MemoryWishes, number: int) -> Granted:
+    """Wait until a wish is carried out."""
+
+    async def carried_out() -> Granted | None:
+        found = await wishes.granted()
+        return found if found.number >= number else None
+
+    return cast("Granted", await until(carried_out))
 
 
 async def _short(seconds: float) -> None:

@@ -6,6 +6,7 @@ from itertools import pairwise
 from actors.newcomers import _LOOK_S, _REST_S, _REST_S_MAX, _SOUND_S, Newcomers
 from actors.places import Place, crowded
 from tests.component.actors.growing import cluster
+from tests.component.actors.placed import granted
 from tests.component.actors.traffic import traffic
 from tests.component.actors.world import PARTITIONS, number_of, until
 
@@ -150,8 +151,7 @@ async def test_placing_looks_at_the_nodes_between_wishes_and_leaves_them_alone_w
                 await until(lambda: set(c.shares()) == {"", "added"})
             else:
                 number = await c.wishes.isolate(("LON", _HOT))
-                while (await c.wishes.granted()).number < number:  # noqa: ASYNC110 - nobody signals
-                    await asyncio.sleep(0.002)
+                await granted(c.wishes, number)
                 assert {p.node for p in c.s.supervisor.processes()} <= {"", "added"}
                 assert len([p for p in c.s.supervisor.places if not p.is_dedicated]) == 2
             running.cancel()

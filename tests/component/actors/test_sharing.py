@@ -1,7 +1,7 @@
 """Nodes that come together get an even share together."""
 
 from actors.newcomers import _LOOK_S, _SOUND_S
-from tests.component.actors.test_newcomers import cluster
+from tests.component.actors.growing import cluster
 
 
 async def test_nodes_that_are_added_together_have_as_many_hosts_each() -> None:

@@ -10,6 +10,7 @@ from actors.outcomes import Answered, Outcome
 from engine.entries import Kind
 from engine.refusals import Refused
 from tests.component.actors.world import World, number_of
+from tests.waiting import until
 
 STOCK = 1_000_000
 
@@ -37,9 +38,7 @@ class Traffic:
     async def more(self, answers: int = 200) -> None:
         """Wait until so many more answers have come."""
         wanted = len(self.acknowledged) + answers
-        async with asyncio.timeout(20):
-            while len(self.acknowledged) < wanted and not self.failures:  # noqa: ASYNC110 - callers tell nobody
-                await asyncio.sleep(0.002)
+        await until(lambda: len(self.acknowledged) >= wanted or self.failures, deadline_s=20)
 
     async def stop(self) -> None:
         """Let every caller have its last answer."""

@@ -16,6 +16,7 @@ from engine.commands import Command, ReceiveStock, ReserveLine, ReserveStock
 from engine.partitioning import partition_of
 from engine.refusals import Refused
 from persistence.memory import MemoryCursors, MemoryDatabase, MemoryDirectory
+from tests import waiting
 from tests.component.actors.steered import SteeredLedger, SteeredSnapshots, SteeredStreams
 
 TOKEN = "lane-token"
@@ -151,6 +152,4 @@ def code_of(outcome: Outcome) -> str:
 
 async def until(condition: Callable[[], bool], deadline_s: float = 5.0) -> None:
     """Wait for a condition with a deadline."""
-    async with asyncio.timeout(deadline_s):
-        while not condition():  # noqa: ASYNC110 - conditions of a world that nobody signals
-            await asyncio.sleep(0.002)
+    await waiting.until(condition, deadline_s=deadline_s)

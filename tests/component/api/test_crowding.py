@@ -136,9 +136,7 @@ async def test_a_caller_that_reads_no_refusals_is_cut_off(
                 for _ in range(times):
                     before = refused
                     deaf.send(_request("one", "*/*"))
-                    async with asyncio.timeout(10):
-                        while refused == before and server.server_state.connections:  # noqa: ASYNC110
-                            await asyncio.sleep(0)
+                    await until(lambda: refused != before or not server.server_state.connections)  # noqa: B023
 
             await send(100)
             with pytest.raises(ConnectionError):

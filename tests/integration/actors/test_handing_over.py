@@ -12,6 +12,7 @@ from engine.partitioning import partition_of
 from persistence.postgres import PostgresDirectory, Sessions
 from tests.conftest import PARTITIONS
 from tests.integration.actors.conftest import TOKEN, Build
+from tests.waiting import until
 
 CALLERS = 32
 SKUS = [f"SKU-{n}" for n in range(12)]
@@ -53,9 +54,7 @@ async def test_a_hot_partition_goes_to_and_fro_under_load_and_nothing_fails(
     hot = partition_of("LON", HOT, PARTITIONS)
     for source, target in ((first, second), (second, first)) * 2:
         wanted = len(acknowledged) + 500
-        async with asyncio.timeout(30):
-            while len(acknowledged) < wanted and not any(c.done() for c in calls):  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
+        await until(lambda: len(acknowledged) >= wanted or any(c.done() for c in calls))  # noqa: B023
         handed = await source.handing_over.hand_over([hot], target.address)
         assert handed.moved == [hot]
         assert hot in target.host.owned

@@ -14,6 +14,7 @@ from persistence.postgres import PostgresDirectory, Sessions
 from tests.conftest import PARTITIONS
 from tests.integration.actors.conftest import TOKEN, Build
 from tests.integration.persistence.proxy import Proxy
+from tests.waiting import until
 
 _SLOW_S = 0.2
 _CALLERS = 40
@@ -67,9 +68,7 @@ async def test_a_slow_postgres_slows_its_own_partitions_only(
             spent_s[sku].append(time.monotonic() - began_s)
 
     calls = [asyncio.create_task(call(sku, n)) for sku in skus for n in range(_CALLERS)]
-    async with asyncio.timeout(30):
-        while len(spent_s[skus[1]]) < 5 * _QUEUE:  # noqa: ASYNC110 - callers tell nobody
-            await asyncio.sleep(0.01)
+    await until(lambda: len(spent_s[skus[1]]) >= 5 * _QUEUE)
     is_over = True
     await asyncio.gather(*calls)
     proxy.delay_s = 0.0

@@ -20,6 +20,7 @@ from persistence.postgres import PostgresDirectory, PostgresLedger, Sessions
 from tests.conftest import PARTITIONS
 from tests.integration.actors.conftest import TOKEN, Build
 from tests.integration.persistence.proxy import Proxy
+from tests.waiting import until
 
 _SLOW_S = 0.2
 _PENDING_MAX = 40
@@ -127,9 +128,7 @@ async def _received(port: int, *skus: str) -> None:
 
 
 async def _until_answered(callers: list[Caller], count: int) -> None:
-    async with asyncio.timeout(60):
-        while sum(len(caller.spent_s) for caller in callers) < count:  # noqa: ASYNC110 - callers tell nobody
-            await asyncio.sleep(0.01)
+    await until(lambda: sum(len(caller.spent_s) for caller in callers) >= count, deadline_s=60)
 
 
 def _of(callers: list[Caller], name: str) -> list[Any]:

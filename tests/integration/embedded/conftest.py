@@ -9,7 +9,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,18 +17,9 @@ import psutil
 import pytest
 
 from binkeeper.ports import kept_port
+from tests.waiting import wait_until
 
 DEADLINE_S = 60.0
-
-
-def wait_until(condition: Callable[[], Any], what: str) -> Any:
-    """The first true value of `condition`; fails when there is none within the deadline."""
-    pause = threading.Event()
-    deadline = time.monotonic() + DEADLINE_S
-    while not (value := condition()):
-        assert time.monotonic() < deadline, f"waited in vain until {what}"
-        pause.wait(0.02)
-    return value
 
 
 class RunningUp:

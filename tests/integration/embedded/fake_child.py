@@ -31,7 +31,7 @@ def main() -> None:
     if role == "supervisor":
         # As Ray's processes do, it leaves the session of the one that started it.
         worker = subprocess.Popen(
-            [sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True
+            [sys.executable, "-c", "import signal; signal.pause()"], start_new_session=True
         )
         tell(event="processes", processes=[{"role": "host", "pid": worker.pid}])
     tell(event="ready")

@@ -1,6 +1,6 @@
 """The launcher on real Postgres and NATS, with children that speak the protocol and do nothing else."""
 
-import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -12,6 +12,8 @@ from typing import Any
 import asyncpg
 import psutil
 import pytest
+
+from tests.waiting import until
 
 Start = Callable[..., Any]
 Eventually = Callable[[Callable[[], Any], str], Any]
@@ -27,12 +29,11 @@ async def query(url: str, sql: str) -> Any:
 
 
 async def query_once_back(url: str, sql: str) -> Any:
-    async with asyncio.timeout(30):
-        while True:
-            try:
-                return await query(url, sql)
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
-                await asyncio.sleep(0.02)
+    async def answer() -> Any:
+        with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            return await query(url, sql)
+
+    return await until(answer, "Postgres is back")
 
 
 def test_ready_means_that_everything_is_told_and_ctrl_c_leaves_nothing(

@@ -17,6 +17,7 @@ from tests.contract.keeper import NOON_MS, received
 from tests.integration.persistence.conftest import Open
 from tests.integration.persistence.proxy import Proxy
 from tests.rows import copy
+from tests.waiting import until
 
 Admin = asyncpg.Connection
 
@@ -30,15 +31,8 @@ async def _sessions_of(admin: Admin, host: str) -> list[int]:
 
 async def _blocked(admin: Admin, host: str = "h1") -> int:
     """Wait until the host's session waits for a lock; return its pid."""
-    async with asyncio.timeout(10):
-        while True:
-            pid = await admin.fetchval(
-                "SELECT pid FROM pg_stat_activity WHERE application_name = $1 AND wait_event_type = 'Lock'",
-                f"binkeeper:{host}",
-            )
-            if pid is not None:
-                return int(pid)
-            await asyncio.sleep(0.005)
+    query = "SELECT pid FROM pg_stat_activity WHERE application_name = $1 AND wait_event_type = 'Lock'"
+    return int(await until(lambda: admin.fetchval(query, f"binkeeper:{host}"), "it waits for a lock"))
 
 
 async def _cut_off(proxy: Proxy, ledger: PostgresLedger, batch: list[Entry]) -> None:

@@ -37,6 +37,7 @@ from persistence.postgres import (
 from tests.conftest import PARTITIONS
 from tests.integration.persistence.filled import execute
 from tests.rows import seal_database
+from tests.waiting import until
 
 NOW_MS = 1_800_000_000_000
 SKUS = [f"SKU-{number}" for number in range(24)]
@@ -198,9 +199,7 @@ async def test_a_snapshot_that_nobody_asks_for_is_rebuilt_by_the_auditor(
 ) -> None:
     await execute(filled, "DELETE FROM stock_lot WHERE sku = 'SKU-3'")
     async with served(filled, "second") as second:
-        async with asyncio.timeout(60):
-            while not second.host.gauges.rebuilds:  # noqa: ASYNC110 - nobody signals it
-                await asyncio.sleep(0.02)
+        await until(lambda: second.host.gauges.rebuilds, deadline_s=60)
         assert await second.units("SKU-3") == (17, 3)
     assert await verified(filled, monkeypatch) == (0, {})
 
@@ -277,8 +276,6 @@ async def test_a_row_that_is_changed_behind_the_snapshot_while_its_owner_serves_
     assert (code, counts["checksum"]) == (1, 1)
 
 
-async def rounds(gauges: Gauges, until: int) -> None:
+async def rounds(gauges: Gauges, wanted: int) -> None:
     """Wait for the auditor."""
-    async with asyncio.timeout(60):
-        while gauges.audit_rounds < until:  # noqa: ASYNC110 - nobody signals it
-            await asyncio.sleep(0.02)
+    await until(lambda: gauges.audit_rounds >= wanted, deadline_s=60)

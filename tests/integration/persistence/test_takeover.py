@@ -10,6 +10,7 @@ from persistence.postgres import PostgresLedger, PostgresSnapshots
 from tests.contract.keeper import NOON_MS, received
 from tests.integration.persistence.conftest import Open
 from tests.rows import copy
+from tests.waiting import until
 
 
 async def test_a_stopped_owners_open_commit_is_ended(postgres_url: str, snapshots: PostgresSnapshots) -> None:
@@ -53,9 +54,7 @@ async def test_a_commit_that_ends_in_time_comes_before_the_claim(
 
 async def _is_waited_for(connection: asyncpg.Connection) -> None:
     query = "SELECT count(*) FROM pg_stat_activity WHERE $1 = ANY(pg_blocking_pids(pid))"
-    async with asyncio.timeout(10):
-        while not await connection.fetchval(query, connection.get_server_pid()):  # noqa: ASYNC110 - see above
-            await asyncio.sleep(0.005)
+    await until(lambda: connection.fetchval(query, connection.get_server_pid()))
 
 
 async def test_an_owner_that_is_alive_and_busy_is_deposed(
@@ -64,9 +63,11 @@ async def test_an_owner_that_is_alive_and_busy_is_deposed(
     heads = await snapshots.claim("h1", "here:1", [1, 2, 3], NOON_MS)
     ledger = await open_ledger("h1")
     busy = asyncio.create_task(_append_until_lost(ledger, {head.partition: head.seq for head in heads}))
-    async with asyncio.timeout(10):
-        while (await ledger.head(1))[0] < heads[0].seq + 5:  # noqa: ASYNC110 - the database tells
-            await asyncio.sleep(0.005)
+
+    async def is_busy() -> bool:
+        return (await ledger.head(1))[0] >= heads[0].seq + 5
+
+    await until(is_busy)
     taken = await snapshots.claim("h2", "there:1", [1, 3], NOON_MS)
     kept = await busy
     for head in taken:

@@ -2,6 +2,7 @@ import asyncio
 
 from bench.open_load import ACCEPTED, REFUSED, SILENT, OpenRun, Schedule, open_key, skus_together
 from bench.workloads import Workload
+from tests.waiting import until
 
 
 def test_requests_are_due_by_the_clock_whatever_becomes_of_them() -> None:
@@ -23,8 +24,7 @@ async def test_latency_counts_from_the_time_at_which_a_request_was_due() -> None
             run.ended(number, ACCEPTED)
 
     async def answer_late() -> None:
-        while len(late) < 25:  # noqa: ASYNC110 - the run tells nobody
-            await asyncio.sleep(0.001)
+        await until(lambda: len(late) == 25)
         for number in late[:-1]:
             run.ended(number, REFUSED)
 

@@ -25,12 +25,12 @@ def program(folder: Path, code: str, heard: list[Event]) -> Program:
 
 
 SERVES = """
-import time
+import signal
 print('{"event": "progress", "text": "half way"}')
 print('not an event')
 print('{"no": "event"}')
 print('{"event": "ready"}')
-time.sleep(60)
+signal.pause()
 """
 
 

@@ -17,7 +17,7 @@ def test_a_listed_process_is_known_by_its_pid_and_start() -> None:
 
 
 def test_what_an_earlier_launcher_left_is_ended_and_nothing_else() -> None:
-    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as left:
+    with subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"]) as left:
         started = psutil.Process(left.pid).create_time()
         assert end_leftovers([{"pid": left.pid, "started": started - 60}]) == 0
         own = {"pid": os.getpid(), "started": psutil.Process().create_time()}
