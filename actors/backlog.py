@@ -17,7 +17,6 @@ class Track:
         "buffer",
         "committed_seq",
         "cursor",
-        "is_behind",
         "looks_back",
         "owned",
         "taken_s",
@@ -34,8 +33,7 @@ class Track:
         self.taken_seq = owned.committed_seq
         """The last entry when the partition was taken."""
         self.buffer: deque[Entry] = deque()
-        self.is_behind = True
-        """Whether entries after the cursor must be read from the ledger."""
+        """The last entries, without a gap. What is between the cursor and them is in the ledger."""
         self.looks_back = False
         """Whether bins that changed shortly before the cursor may be missing in `STOCK`."""
 
@@ -43,6 +41,11 @@ class Track:
     def number(self) -> int:
         """The partition's."""
         return self.owned.state.number
+
+    @property
+    def missing_until(self) -> int:
+        """The last entry that must be read from the ledger, if it is after the cursor."""
+        return self.buffer[0].seq - 1 if self.buffer else self.committed_seq
 
     def take(self, most: int) -> list[Entry]:
         """Take the next entries after the cursor out of the buffer."""

@@ -104,9 +104,8 @@ class Courier:
             if track is None:
                 continue
             track.committed_seq = entry.seq
-            if not track.is_behind:
-                track.buffer.append(entry)
-                self._buffered += 1
+            track.buffer.append(entry)
+            self._buffered += 1
             self._pending[entry.partition] = None
         if self._buffered > _BUFFER_ENTRIES_MAX:
             self._drop_buffers()
@@ -115,9 +114,7 @@ class Courier:
 
     def _drop_buffers(self) -> None:
         for track in self._tracks.values():
-            if track.buffer:
-                track.buffer.clear()
-                track.is_behind = True
+            track.buffer.clear()
         self._buffered = 0
 
     async def run(self) -> None:
@@ -146,10 +143,12 @@ class Courier:
             if now_s - saved_s > _CURSORS_EVERY_S:
                 saved_s = now_s
                 await self._save_cursors()
+            if not self._host.in_flight:
+                debt_s = 0.0  # Nobody waited for the time that was taken.
+                continue
             debt_s = max(0.0, debt_s + spent_s - (now_s - before_s) * _SHARE_BUSY)
-            pause_s = debt_s / _SHARE_BUSY
-            if self._host.in_flight and pause_s > _PAUSE_S_MIN:
-                await self._host.sleep(pause_s)
+            if debt_s > _PAUSE_S_MIN * _SHARE_BUSY:
+                await self._host.sleep(debt_s / _SHARE_BUSY)
 
     async def _woken(self) -> bool:
         """Wait for something to broadcast; False when nothing came for a while."""
@@ -168,7 +167,6 @@ class Courier:
         for number, track in self._tracks.items():
             track.looks_back = True
             track.cursor = -1
-            track.is_behind = True
             self._pending[number] = None
 
     # Entries
@@ -178,6 +176,7 @@ class Courier:
         chosen = [number for number in self._pending if self._is_ours(number)]
         self._pending.clear()
         await self._find_cursors([number for number in chosen if self._tracks[number].cursor < 0])
+        chosen.sort(key=self._must_be_read)
         messages: list[Message] = []
         sent: list[tuple[Track, list[Entry]]] = []
         room = _ENTRIES_PER_ROUND
@@ -262,17 +261,20 @@ class Courier:
             after_seq = entries[-1].seq
         track.looks_back = False
 
+    def _must_be_read(self, number: int) -> bool:
+        """Whether a partition's next entries are in the ledger only: what is fresh need not wait for them."""
+        track = self._tracks[number]
+        return track.cursor < track.missing_until
+
     async def _entries_after_cursor(self, track: Track, most: int) -> list[Entry]:
-        if track.is_behind:
+        until_seq = track.missing_until
+        if track.cursor < until_seq:
             try:
                 entries = await self._host.ledger.read(track.number, track.cursor, most)
             except RowsChanged as fault:
                 self._host.ownership.refuse_changed(fault)
                 return []
-            entries = [entry for entry in entries if entry.seq <= track.committed_seq]
-            if (entries[-1].seq if entries else track.cursor) >= track.committed_seq:
-                track.is_behind = False
-            return entries
+            return [entry for entry in entries if entry.seq <= until_seq]
         self._buffered -= len(track.buffer)
         entries = track.take(most)
         self._buffered += len(track.buffer)

@@ -192,3 +192,59 @@ def test_entries_that_are_too_many_bytes_go_in_order_by_several_messages(
         f"3:{payload['last_seq']}" for payload in payloads
     ]
     assert ledger_messages(3, entries[:1])[0].message_id == "3:1"
+
+
+class CountedReads:
+    """Reads of a ledger by the courier, which a test holds up."""
+
+    def __init__(self, w: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.gate = Gate()
+        self.after: list[int] = []
+        self._read = w.ledgers[0].read
+        monkeypatch.setattr(w.ledgers[0], "read", self.read)
+
+    async def read(self, partition: int, after_seq: int, limit: int) -> list[Entry]:
+        """See `Ledger.read`."""
+        self.after.append(after_seq)
+        found = await self._read(partition, after_seq, limit)
+        await self.gate.passed()
+        return found
+
+
+async def test_who_fell_behind_reads_what_it_missed_and_not_what_comes_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("actors.courier._BUFFER_ENTRIES_MAX", 5)
+    async with world() as w:
+        await until(lambda: w.hosts[0].courier.lag == 0)
+        w.streams.is_away = True
+        for _ in range(7):
+            await w.receive("TEA", 1)
+        reads = CountedReads(w, monkeypatch)
+        with reads.gate.held():
+            w.streams.is_away = False
+            await until(lambda: reads.gate.waiting == 1)
+            reads.after.clear()
+            for _ in range(3):
+                await w.receive("TEA", 1)
+        await until(lambda: w.hosts[0].courier.lag == 0)
+        assert reads.after == []
+        assert is_complete(w)
+
+
+async def test_what_is_broadcast_while_nobody_waits_is_not_made_up_for_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with world() as w:
+        host, courier = w.hosts[0].host, w.hosts[0].courier
+        w.streams.is_away = True
+        await work(w, 20)
+        with monkeypatch.context() as dear:
+            dear.setattr("actors.courier._S_PER_ENTRY", 1.0)
+            w.streams.is_away = False
+            await until(lambda: courier.lag == 0)
+        host.in_flight += 1  # Somebody waits from now on.
+        for _ in range(3):
+            await w.receive("TEA", 1)
+            await until(lambda: courier.lag == 0)
+        host.in_flight -= 1

@@ -11,6 +11,7 @@ from actors.queries import RecallReservation
 from actors.rebuilding import Misfit
 from engine.entries import Entry
 from engine.partitioning import reservation_address
+from persistence.nats.subjects import ledger_subject
 from tests.component.actors.harm import fill, rewrite, tables_of
 from tests.component.actors.steered import Gate
 from tests.component.actors.world import PARTITIONS, World, number_of, until, view_of, world
@@ -123,12 +124,13 @@ async def test_an_entry_that_is_committed_while_the_broadcast_reads_is_not_missi
 
         async def slow(partition: int, after_seq: int, limit: int) -> list[Entry]:
             found = await read(partition, after_seq, limit)
-            if (partition, after_seq) == (number, 2):
+            if (partition, after_seq) == (number, 1):
                 await gate.passed()
             return found
 
         monkeypatch.setattr(w.ledgers[0], "read", slow)
         with gate.held():
+            w.streams.tails[ledger_subject(number)] = 1  # As if it had lost what came last.
             running.courier._start_over()
             running.courier._wake.set()
             await until(lambda: gate.waiting == 1)
