@@ -40,8 +40,9 @@ _MESSAGES_PER_TURN = 64
 """What is done before others get a turn of the loop: about a millisecond's worth."""
 _BUFFER_ENTRIES_MAX = 100_000
 """Committed entries kept for the courier; beyond it they are read from the ledger again."""
-_SHARE_BUSY = 0.12
-"""The share of the host's time that the courier takes while commands wait."""
+_SHARE_MIN, _SHARE_MAX = 0.12, 0.25
+"""The share of the host's time that the courier takes while commands wait: the most when its buffer is full,
+since reading entries from the ledger again costs more than sending them now."""
 _S_PER_ENTRY = 6e-6
 _S_PER_MESSAGE = 30e-6
 """What sending costs the host, measured on two cores."""
@@ -146,9 +147,13 @@ class Courier:
             if not self._host.in_flight:
                 debt_s = 0.0  # Nobody waited for the time that was taken.
                 continue
-            debt_s = max(0.0, debt_s + spent_s - (now_s - before_s) * _SHARE_BUSY)
-            if debt_s > _PAUSE_S_MIN * _SHARE_BUSY:
-                await self._host.sleep(debt_s / _SHARE_BUSY)
+            share = self._share()
+            debt_s = max(0.0, debt_s + spent_s - (now_s - before_s) * share)
+            if debt_s > _PAUSE_S_MIN * share:
+                await self._host.sleep(debt_s / share)
+
+    def _share(self) -> float:
+        return _SHARE_MIN + (_SHARE_MAX - _SHARE_MIN) * min(1.0, self.lag / _BUFFER_ENTRIES_MAX)
 
     async def _woken(self) -> bool:
         """Wait for something to broadcast; False when nothing came for a while."""

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from actors.courier import _SHARE_MAX
 from actors.frames import encode
 from actors.messages import ledger_messages
 from actors.overtaken import Overtaken
@@ -146,6 +147,22 @@ async def test_a_buffer_that_is_full_is_read_from_the_ledger_instead(monkeypatch
             await asyncio.gather(*(w.receive(f"SKU-{n}", 1) for n in range(30)))
         await until(lambda: w.hosts[0].courier.lag == 0)
         assert is_complete(w)
+
+
+async def test_the_share_of_the_broadcast_grows_with_its_lag(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("actors.courier._BUFFER_ENTRIES_MAX", 10)
+    async with world() as w:
+        courier = w.hosts[0].courier
+        await until(lambda: courier.lag == 0)
+        shares = [courier._share()]
+        w.streams.is_away = True
+        for _ in range(2):
+            await work(w, 5)
+            shares.append(courier._share())
+        assert shares[0] < shares[1] == shares[2] == _SHARE_MAX
+        w.streams.is_away = False
+        await until(lambda: courier.lag == 0)
+        assert courier._share() == shares[0]
 
 
 async def test_takeovers_while_the_courier_works_leave_no_gap() -> None:
