@@ -3,8 +3,10 @@
 import random
 from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Self
+
+import numpy as np
 
 from engine.partitioning import partition_of
 
@@ -15,7 +17,7 @@ _SEQUENCE_LENGTH = 1 << 17
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """Single reserves of one unit, spread uniformly over bins. Each bin is a SKU's only one.
+    """Reserves of one unit a line. Each bin is a SKU's only one.
 
     The name is also the site, so that the stocks of two workloads do not meet.
     """
@@ -23,15 +25,20 @@ class Workload:
     name: str
     bins: int
     seed: int = 1
+    zipf: float = 0.0
+    """How uneven bins are asked for: the one of rank r in proportion to 1 / r ** zipf; 0 is uniform."""
+    lines_min: int = 1
+    lines_max: int = 1
+    """An order's lines are of different SKUs, all or nothing."""
 
     @classmethod
     def read(cls, plain: dict[str, Any]) -> Self:
         """Return the workload that `plain` wrote."""
-        return cls(str(plain["name"]), int(plain["bins"]), int(plain["seed"]))
+        return cls(**plain)
 
     def plain(self) -> dict[str, Any]:
         """Return the workload as plain values, to cross to another process."""
-        return {"name": self.name, "bins": self.bins, "seed": self.seed}
+        return asdict(self)
 
     def sku(self, index: int) -> str:
         """Return the SKU of a bin. All have the same length."""
@@ -49,8 +56,50 @@ class Workload:
         """Return bins in the order in which they are reserved from; whoever needs more begins anew."""
         if self.bins == 1:
             return array("l", [0])
-        draw = random.Random(self.seed * 1_000_003 + salt).random
-        return array("l", (int(draw() * self.bins) for _ in range(_SEQUENCE_LENGTH)))
+        chance = np.random.default_rng([self.seed, salt])
+        if not self.zipf:
+            return array("l", chance.integers(self.bins, size=_SEQUENCE_LENGTH).tolist())
+        weights = np.arange(1, self.bins + 1, dtype=np.float64) ** -self.zipf
+        upto = np.cumsum(weights)
+        draws = chance.random(_SEQUENCE_LENGTH) * upto[-1]
+        return array("l", np.searchsorted(upto, draws, side="right").tolist())
+
+    def orders(self, salt: int) -> list[tuple[int, ...]]:
+        """Return orders, each its bins in ascending order, without a bin twice; as `sequence` otherwise."""
+        assert self.lines_max <= self.bins, "an order has more lines than there are bins"
+        sizes = random.Random(self.seed * 1_000_003 + salt)
+        drawn = iter(self.sequence(salt))
+        found: list[tuple[int, ...]] = []
+        bins: set[int] = set()
+        wanted = sizes.randint(self.lines_min, self.lines_max)
+        for index in drawn:
+            bins.add(index)
+            if len(bins) == wanted:
+                found.append(tuple(sorted(bins)))
+                bins.clear()
+                wanted = sizes.randint(self.lines_min, self.lines_max)
+        return found
+
+
+def spread(bins: int = 10_000, seed: int = 1) -> Workload:
+    """Return the workload that asks for every bin equally often."""
+    return Workload("spread", bins, seed)
+
+
+def retail(bins: int = 100_000, seed: int = 1) -> Workload:
+    """Return the workload of a shop: few bins are asked for very often, most hardly ever (Zipf 1.0)."""
+    return Workload("retail", bins, seed, zipf=1.0)
+
+
+def flash_sale(seed: int = 1) -> Workload:
+    """Return the workload in which everybody wants one bin."""
+    return Workload("flash-sale", 1, seed)
+
+
+def orders(bins: int = 10_000, seed: int = 1, *, lines_min: int = 3, lines_max: int = 8) -> Workload:
+    """Return the workload of orders of several lines, all or nothing."""
+    name = "orders" if lines_min != lines_max else f"orders-of-{lines_min}"
+    return Workload(name, bins, seed, lines_min=lines_min, lines_max=lines_max)
 
 
 def keys_of(salt: int) -> random.Random:

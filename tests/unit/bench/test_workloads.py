@@ -1,10 +1,12 @@
+import json
+
 from bench.told import Told
-from bench.workloads import Workload, key_from, keys_of
+from bench.workloads import Workload, key_from, keys_of, orders, retail
 
 
 def test_a_workload_crosses_processes() -> None:
-    workload = Workload("spread", 500, seed=7)
-    assert Workload.read(workload.plain()) == workload
+    for workload in (Workload("spread", 500, seed=7), orders(50, seed=3), retail(90)):
+        assert Workload.read(json.loads(json.dumps(workload.plain()))) == workload
 
 
 def test_the_same_seed_and_salt_give_the_same_load() -> None:
@@ -49,3 +51,19 @@ def test_a_rate_counts_what_ended_in_the_window_and_the_audit_counts_all() -> No
     assert (plain["operations"], plain["ops_s"]) == (2, 2.0)
     assert (plain["p50_ms"], plain["max_ms"]) == (15.0, 20.0)
     assert plain["acknowledged"] == {4: 4}
+
+
+def test_of_a_shop_s_bins_the_first_is_asked_for_twice_as_often_as_the_second() -> None:
+    sequence = retail(1_000).sequence(1)
+    counts = [sum(index == rank for index in sequence) for rank in range(3)]
+    assert 1.9 < counts[0] / counts[1] < 2.1
+    assert 2.8 < counts[0] / counts[2] < 3.2
+    assert max(sequence) > 900
+
+
+def test_orders_have_lines_of_different_bins_in_order() -> None:
+    found = orders(20, seed=5).orders(2)
+    assert found == orders(20, seed=5).orders(2) != orders(20, seed=5).orders(3)
+    assert {len(bins) for bins in found} == {3, 4, 5, 6, 7, 8}
+    assert all(list(bins) == sorted(set(bins)) for bins in found)
+    assert {len(bins) for bins in orders(20, lines_min=5, lines_max=5).orders(1)} == {5}
