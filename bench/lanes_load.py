@@ -1,12 +1,15 @@
-"""Load through lanes: so many callers, each of which sends its next reserve when it has its answer."""
+"""Load through lanes: reserves as the API's process sends them."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
 from time import perf_counter
 from typing import Any
 
 from actors.gateway import LaneGateway
 from actors.outcomes import OutcomeUnknown, Unavailable
-from bench.told import Told
+from bench.driving import ACCEPTED, REFUSED, UNAVAILABLE, UNKNOWN, Drive, Driven
 from bench.workloads import ON_HAND, Workload, key_from, keys_of
 from engine.commands import ReceiveStock, ReserveLine, ReserveStock
 from engine.refusals import Refused
@@ -15,8 +18,8 @@ from persistence.postgres import PostgresDirectory, Sessions
 _TIMEOUT_S = 60.0
 
 
-class LanesLoad:
-    """Reserves through lanes, as the API's process sends them."""
+class LanesLoad(Driven):
+    """Reserves through lanes. Orders of several lines cross partitions and go by the API."""
 
     def __init__(self, gateway: LaneGateway, sessions: Sessions) -> None:
         self._gateway = gateway
@@ -34,21 +37,16 @@ class LanesLoad:
         await self._gateway.close()
         await self._sessions.close()
 
-    async def closed(
-        self, workload: Workload, salt: int, *, in_flight: int, warm_s: float, seconds: float
-    ) -> dict[str, Any]:
-        """Keep `in_flight` reserves under way: for `warm_s`, which do not count, then for `seconds`."""
-        shared = _Shared(self._gateway, workload, salt, in_flight)
-        for _ in range(in_flight):
-            _Caller(shared).send()
-        await asyncio.sleep(warm_s)
-        from_s = perf_counter()
-        await asyncio.sleep(seconds)
-        until_s = perf_counter()
-        shared.is_ending = True
-        async with asyncio.timeout(_TIMEOUT_S * 1.5):
-            await shared.ended
-        return shared.told.plain(from_s, until_s)
+    @asynccontextmanager
+    async def sending(
+        self,
+        workload: Workload,
+        salt: int,
+        drive: Drive,
+        width: int,  # noqa: ARG002 - lanes take any number
+    ) -> AsyncIterator["_Reserves"]:
+        """See `Driven.sending`."""
+        yield _Reserves(self._gateway, workload, salt, drive)
 
     async def fill(
         self, workload: Workload, salt: int, *, in_flight: int, first: int, end: int
@@ -82,81 +80,35 @@ class LanesLoad:
         return {"ops_s": (end - first) / (perf_counter() - began_s)}
 
 
-class _Shared:
-    """What all callers of a load have in common."""
+class _Reserves:
+    """Sends the reserves of a workload."""
 
-    __slots__ = (
-        "callers",
-        "commands",
-        "ended",
-        "gateway",
-        "is_ending",
-        "keys",
-        "next",
-        "partitions",
-        "sequence",
-        "told",
-    )
-
-    def __init__(self, gateway: LaneGateway, workload: Workload, salt: int, callers: int) -> None:
-        self.gateway = gateway
-        self.callers = callers
-        self.keys = keys_of(salt)
-        self.sequence = workload.sequence(salt)
-        self.next = 0
-        self.commands = [
+    def __init__(self, gateway: LaneGateway, workload: Workload, salt: int, drive: Drive) -> None:
+        assert workload.lines_max == 1, "an order crosses partitions: the API sees to that"
+        self.draws = workload.sequence(salt)
+        self._submit = gateway.submit
+        self._keys = keys_of(salt)
+        self._drive = drive
+        self._commands = [
             ReserveStock((ReserveLine(workload.name, workload.sku(index), 1),))
             for index in range(workload.bins)
         ]
-        self.partitions = [workload.partition(index, gateway.partitions) for index in range(workload.bins)]
-        self.told = Told()
-        self.is_ending = False
-        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._partitions = [workload.partition(index, gateway.partitions) for index in range(workload.bins)]
 
-
-class _Caller:
-    """One caller with one request under way."""
-
-    __slots__ = ("_began_s", "_index", "_shared")
-
-    def __init__(self, shared: _Shared) -> None:
-        self._shared = shared
-        self._index = 0
-        self._began_s = 0.0
-
-    def send(self) -> None:
+    def send(self, number: int) -> None:
         """Send the next reserve."""
-        shared = self._shared
-        self._index = index = shared.sequence[shared.next]
-        shared.next = (shared.next + 1) % len(shared.sequence)
-        key = f"{shared.keys.getrandbits(128):032x}"
-        self._began_s = perf_counter()
-        future = shared.gateway.submit(shared.partitions[index], shared.commands[index], key)
-        future.add_done_callback(self._answered)
+        index = self.draws[number % len(self.draws)]
+        key = f"{self._keys.getrandbits(128):032x}"
+        future = self._submit(self._partitions[index], self._commands[index], key)
+        future.add_done_callback(partial(self._answered, number))
 
-    def _answered(self, future: asyncio.Future[Any]) -> None:
-        now_s = perf_counter()
-        shared = self._shared
-        told = shared.told
+    def _answered(self, number: int, future: asyncio.Future[Any]) -> None:
         fault = future.exception()
         if fault is None:
-            if type(future.result()) is Refused:
-                told.refused += 1
-            else:
-                told.acknowledged[self._index] += 1
-                told.ended_s.append(now_s)
-                told.spent_s.append(now_s - self._began_s)
+            self._drive.ended(number, REFUSED if type(future.result()) is Refused else ACCEPTED)
         elif isinstance(fault, OutcomeUnknown):
-            told.unknown[self._index] += 1
+            self._drive.ended(number, UNKNOWN)
         elif isinstance(fault, Unavailable):
-            told.unavailable += 1
+            self._drive.ended(number, UNAVAILABLE)
         else:
-            if not shared.ended.done():
-                shared.ended.set_exception(fault)
-            return
-        if not shared.is_ending:
-            self.send()
-            return
-        shared.callers -= 1
-        if shared.callers == 0 and not shared.ended.done():
-            shared.ended.set_result(None)
+            self._drive.failed(fault)
