@@ -128,6 +128,10 @@ class Window:
         self._from_s = from_s
         self._until_s = until_s
 
+    def holds(self, at_s: float) -> bool:
+        """Whether a time lies in the window."""
+        return self._from_s < at_s <= self._until_s
+
     def plain(self, draws: Draws) -> dict[str, Any]:
         """Return counts of all by bin, and of those in the window the rate and the latencies.
 

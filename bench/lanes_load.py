@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from time import perf_counter
-from typing import Any
+from typing import Any, Self
 
 from actors.gateway import LaneGateway
 from actors.outcomes import OutcomeUnknown, Unavailable
@@ -26,7 +26,7 @@ class LanesLoad(Driven):
         self._sessions = sessions
 
     @classmethod
-    def connect(cls, postgres_url: str, lane_token: str, partitions: int) -> "LanesLoad":
+    def connect(cls, postgres_url: str, lane_token: str, partitions: int) -> Self:
         """Return a load on a running product; it connects when it begins."""
         sessions = Sessions(postgres_url, "bench-lanes", size=1)
         directory = PostgresDirectory(sessions)

@@ -28,6 +28,10 @@ async def connected(kind: str, connection: dict[str, Any]) -> Load:
         from bench.lanes_load import LanesLoad  # noqa: PLC0415
 
         return LanesLoad.connect(**connection)
+    if kind == "broadcast":
+        from bench.broadcast_load import BroadcastLoad  # noqa: PLC0415
+
+        return BroadcastLoad.connect(**connection)
     if kind == "http":
         from bench.http_load import HttpLoad  # noqa: PLC0415
 

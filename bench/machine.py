@@ -39,7 +39,7 @@ async def describe(postgres_url: str) -> dict[str, Any]:
         "filesystem": filesystem(durable_folder()),
         "kernel": platform.release(),
         "python": platform.python_version(),
-        "commit": _commit(),
+        "commit": commit(),
         **{f"postgres_{name}": value for name, value in settings.items()},
         **{name.replace("-", "_"): metadata.version(name) for name in _DISTRIBUTIONS},
     }
@@ -52,7 +52,8 @@ def _cpu() -> str:
     return models[0] if models else platform.processor() or "unknown"
 
 
-def _commit() -> str:
+def commit() -> str:
+    """Return the commit that is checked out, short; "unknown" where there is none."""
     done = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"],  # noqa: S607 - whichever git there is
         cwd=Path(__file__).parent,

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 from actors.gateway import LaneGateway
 from actors.outcomes import OutcomeUnknown, Unavailable
@@ -32,7 +32,7 @@ class OpenLanes(LanesLoad):
     """Reserves of several lines through lanes, at the times at which they are due."""
 
     @classmethod
-    def connect(cls, postgres_url: str, lane_token: str, partitions: int) -> "OpenLanes":
+    def connect(cls, postgres_url: str, lane_token: str, partitions: int) -> Self:
         """Return a load on a running product; it connects when it begins."""
         sessions = Sessions(postgres_url, "bench-lanes", size=1)
         directory = PostgresDirectory(sessions)

@@ -5,22 +5,57 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much is measured. The full plan takes under three minutes on two cores."""
+    """How much is measured. The full plan takes under 15 minutes on two cores."""
 
     rounds: int = 3
+    warm_s: float = 0.5
     seconds: float = 2.5
     """Of each round that counts, after `warm_s` that do not."""
-    warm_s: float = 0.5
+    paced_s: float = 5.0
+    """Of each load in open loop."""
+    growth_s: float = 1.5
+    """Of each measurement that shows how something grows."""
     bins: int = 10_000
-    resting_bins: int = 200_000
+    """Over which `spread` and orders are spread."""
+    retail_bins: int = 100_000
+    growth_bins: tuple[int, ...] = (1_000, 100_000, 1_000_000)
+    growth_in_flight: tuple[int, ...] = (1, 8, 32, 64, 128, 256, 512)
+    growth_lines: tuple[int, ...] = (1, 2, 4, 8)
+    growth_hosts: tuple[int, ...] = (1, 2)
+    loads: tuple[float, ...] = (0.25, 0.5, 0.75, 0.9)
+    """Offered in open loop, as shares of the capacity."""
     in_flight: int = 256
     connections: int = 128
+    """Of HTTP callers, each with one request under way."""
     clients: int = 32
+    """Connections of callers to Postgres and Redis."""
+    batch: int = 100
+    """Operations of one HTTP batch."""
     copies: int = 60
     """Of 2,000 rows, in each round."""
     commits: int = 400
     """Of one row, in each round and by each way."""
+    actors: int = 50
+    """Ray actors, one a bin."""
     seed: int = 1
 
 
-QUICK = Plan(rounds=2, seconds=1.0, warm_s=0.4, bins=2_000, resting_bins=20_000, copies=25, commits=100)
+QUICK = Plan(
+    rounds=2,
+    warm_s=0.2,
+    seconds=0.6,
+    paced_s=1.5,
+    growth_s=0.6,
+    bins=2_000,
+    retail_bins=10_000,
+    growth_bins=(1_000, 5_000, 20_000),
+    growth_in_flight=(1, 32, 256),
+    growth_lines=(1, 8),
+    growth_hosts=(1,),
+    loads=(0.5, 0.75),
+    copies=20,
+    commits=60,
+    actors=4,
+)
+"""Two minutes, for a first look: the same figures from less of everything. The largest of `growth_bins` stands
+for the 1,000,000 of the figures' names."""

@@ -36,7 +36,7 @@ class Product:
 
     def __init__(self, folder: Path, process: subprocess.Popen[bytes]) -> None:
         self.folder = folder
-        self._home = folder / "home"
+        self.home = folder / "home"
         self._process = process
         self._run: dict[str, str] = {}
 
@@ -57,7 +57,7 @@ class Product:
 
     async def _until_ready(self) -> None:
         deadline_s = time.monotonic() + _START_S_MAX
-        while not (run := _read(self._home / "run.json")):
+        while not (run := _read(self.home / "run.json")):
             if self._process.poll() is not None or time.monotonic() > deadline_s:
                 raise LoadFailed(f"binkeeper did not start: {self._last_line()}")
             await asyncio.sleep(_POLL_S)
@@ -72,7 +72,7 @@ class Product:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        location = self._home / "postgres" / "location"
+        location = self.home / "postgres" / "location"
         if location.exists():
             shutil.rmtree(location.read_text(encoding="utf-8").strip(), ignore_errors=True)
 
@@ -86,6 +86,11 @@ class Product:
     def postgres_url(self) -> str:
         """The product's database."""
         return self._run["postgres_url"]
+
+    @property
+    def nats_url(self) -> str:
+        """Its broadcast."""
+        return self._run["nats_url"]
 
     def database_url(self, name: str) -> str:
         """Another database on the product's server."""
@@ -102,13 +107,13 @@ class Product:
     @property
     def lane_token(self) -> str:
         """What a lane says at connect."""
-        return (self._home / "lane.token").read_text(encoding="utf-8").strip()
+        return (self.home / "lane.token").read_text(encoding="utf-8").strip()
 
     # Its processes
 
     def processes(self) -> list[dict[str, Any]]:
         """Return the processes that the product lists, each with role and pid."""
-        listed: list[dict[str, Any]] = _read(self._home / "processes.json").get("processes", [])
+        listed: list[dict[str, Any]] = _read(self.home / "processes.json").get("processes", [])
         return listed
 
     def host_pids(self) -> list[int]:

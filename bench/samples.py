@@ -48,6 +48,14 @@ class Rounds:
         """Keep a round's value."""
         self._values.setdefault(name, []).append(value)
 
+    def values(self) -> dict[str, list[float]]:
+        """Return everything, by round."""
+        return {name: [rounded(value, 6) for value in values] for name, values in self._values.items()}
+
+    def median(self, name: str) -> float:
+        """Return the median of one name's values."""
+        return median(self._values[name])
+
     def medians(self) -> dict[str, float]:
         """Return the median of everything, and of rates also the least and the most."""
         figures: dict[str, float] = {}

@@ -1,0 +1,152 @@
+"""The command line: `binkeeper bench`, and `compare`, `limits` and `overload` below it."""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+app = typer.Typer(
+    name="bench",
+    help="Measure Binkeeper against peers and bare limits on this machine, and audit what was measured.",
+    invoke_without_command=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,
+)
+
+_RESULTS = Path("bench/results")
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Rounds = Annotated[int | None, typer.Option(min=1, help="Rounds of every contender in turn.")]
+Seconds = Annotated[float | None, typer.Option(min=0.1, help="Length of a round that counts.")]
+
+
+def _failure(error: Exception) -> typer.Exit:
+    typer.echo(f"error: {error}", err=True)
+    return typer.Exit(1)
+
+
+def _measured(measure: Callable[[Any, Callable[[str], None]], Any], plan: object) -> Any:  # noqa: ANN401 - what it measures
+    """Measure by a plan, with progress on stderr; end with one line and exit code 1 where it fails."""
+    try:
+        from bench.audit import AuditFailed  # noqa: PLC0415 - the help needs none of it
+        from bench.load_process import LoadFailed  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise _failure(_Missing(error)) from None
+
+    progress = Console(stderr=True, log_path=False)
+    try:
+        return measure(plan, lambda text: progress.log(text, highlight=False))
+    except (AuditFailed, LoadFailed) as error:
+        raise _failure(error) from None
+    except ModuleNotFoundError as error:
+        raise _failure(_Missing(error)) from None
+
+
+class _Missing(Exception):
+    """A peer or a library of the report is not installed."""
+
+    def __init__(self, error: ModuleNotFoundError) -> None:
+        super().__init__(f"{error}: peers and pictures are in the development group: run `make venv`")
+
+
+@app.callback()
+def bench(  # noqa: PLR0913 - a command has that many options
+    context: typer.Context,
+    *,
+    quick: Annotated[bool, typer.Option("--quick", help="Two minutes instead of fifteen.")] = False,
+    as_json: Json = False,
+    rounds: Rounds = None,
+    seconds: Seconds = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of all that is drawn.")] = 1,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the report (default bench/results/<date>).")
+    ] = None,
+) -> None:
+    """Measure everything; write a report with pictures, and print the figures."""
+    if context.invoked_subcommand is not None:
+        return
+    from bench.plan import QUICK, Plan  # noqa: PLC0415
+    from bench.report import show, write_report  # noqa: PLC0415
+    from bench.run import measure  # noqa: PLC0415
+
+    asked = {"rounds": rounds, "seconds": seconds, "seed": seed}
+    given = {name: value for name, value in asked.items() if value is not None}
+    plan = dataclasses.replace(QUICK if quick else Plan(), **given)  # type: ignore[arg-type]
+    result = _measured(measure, plan)
+    folder = out or _RESULTS / result.date[:16].replace(":", "")
+    write_report(result, folder)
+    if as_json:
+        typer.echo(json.dumps(result.figures, indent=1))
+    else:
+        show(result, Console())
+    typer.echo(f"report: {folder / 'report.md'}", err=True)
+
+
+@app.command()
+def compare(
+    a: Annotated[Path, typer.Argument(help="A result: its folder, or its result.json.")],
+    b: Annotated[Path, typer.Argument(help="Another one.")],
+    *,
+    as_json: Json = False,
+) -> None:
+    """Say what changed between two results, with noise taken into account."""
+    from bench.compare import compare_files, show_comparison  # noqa: PLC0415
+    from bench.result import NotAResult  # noqa: PLC0415
+
+    try:
+        found = compare_files(a, b)
+    except NotAResult as error:
+        raise _failure(error) from None
+    if as_json:
+        typer.echo(json.dumps(found.plain(), indent=1))
+    else:
+        show_comparison(found, Console())
+
+
+@app.command()
+def limits(
+    *,
+    as_json: Json = False,
+    quick: Annotated[bool, typer.Option(help="Fewer bins and shorter rounds, for a first look.")] = False,
+    rounds: Rounds = None,
+    seconds: Seconds = None,
+) -> None:
+    """Measure what the figures would be with a host that decides nothing: their ceilings."""
+    from bench.limits import measure, show_limits  # noqa: PLC0415
+    from bench.plan import QUICK, Plan  # noqa: PLC0415
+
+    given = {name: value for name, value in (("rounds", rounds), ("seconds", seconds)) if value is not None}
+    plan = dataclasses.replace(QUICK if quick else Plan(), **given)  # type: ignore[arg-type]
+    found = _measured(measure, plan)
+    if as_json:
+        typer.echo(json.dumps(found, indent=1))
+    else:
+        show_limits(found, Console())
+
+
+@app.command()
+def overload(
+    *,
+    as_json: Json = False,
+    seconds: Annotated[float | None, typer.Option(min=1, help="Length of an overload.")] = None,
+) -> None:
+    """Offer 1.5 and 3 times what the machine carries, by an open loop, and audit what became of it."""
+    from bench.overload import OverloadPlan  # noqa: PLC0415
+    from bench.overload import overload as run  # noqa: PLC0415
+    from bench.overload_bounds import shortcomings  # noqa: PLC0415
+    from bench.overload_table import show  # noqa: PLC0415
+
+    plan = OverloadPlan() if seconds is None else OverloadPlan(overload_s=seconds)
+    rows = _measured(run, plan)
+    if as_json:
+        typer.echo(json.dumps(rows, indent=1))
+    else:
+        show(rows, Console())
+    for text in (missing := shortcomings(rows)):
+        typer.echo(f"falls short: {text}", err=True)
+    if missing:
+        raise typer.Exit(1)
