@@ -54,7 +54,7 @@ class _Missing(Exception):
 
 
 @app.callback()
-def bench(  # noqa: PLR0913 - a command has that many options
+def bench(
     context: typer.Context,
     *,
     quick: Annotated[bool, typer.Option("--quick", help="Two minutes instead of fifteen.")] = False,

@@ -12,7 +12,7 @@ import psutil
 from bench.audit import Tally, compare, confirm
 from bench.probe import Probe
 from bench.product import Product
-from bench.workloads import Workload
+from bench.workloads import ON_HAND, Workload
 
 _READ_MAX = 10_000
 """Bins that are read one by one after a load; of more, a sample. The ledger is summed up whole."""
@@ -25,16 +25,26 @@ class Store(ABC):
         self.name = name
         self.audits = 0
         self._tallies: dict[str, Tally] = {}
+        self._on_hand: dict[str, list[int]] = {}
+        """Of workloads that change it, by bin."""
 
     def count(self, workload: Workload, told: dict[str, Any]) -> None:
         """Remember what the callers of a load were told."""
         tally = self._tallies.setdefault(workload.name, Tally(workload.bins))
         tally.add(told["acknowledged"], told["unknown"])
+        if "on_hand" in told:
+            on_hand = self._on_hand.setdefault(workload.name, [ON_HAND] * workload.bins)
+            for index, units in told["on_hand"].items():
+                on_hand[int(index)] += units
 
     async def audit(self, workload: Workload) -> None:
         """Compare what callers were told with what is stored. Raises AuditFailed."""
         tally = self._tallies.setdefault(workload.name, Tally(workload.bins))
         confirm(f"{self.name}, {workload.name}", compare(tally, *await self.reserved(workload)))
+        if workload.name in self._on_hand:
+            found = zip(self._on_hand[workload.name], *await self.on_hand(workload), strict=True)
+            wrong = [index for index, units in enumerate(found) if len(set(units)) > 1]
+            confirm(f"{self.name}, {workload.name}", [f"bin {index}: units on hand" for index in wrong])
         self.audits += 1
 
     async def rest(self) -> float:
@@ -44,6 +54,10 @@ class Store(ABC):
     @abstractmethod
     async def reserved(self, workload: Workload) -> tuple[Sequence[int], Sequence[int]]:
         """Return the units reserved by bin, as the engine says and as its books say. Raises AuditFailed."""
+
+    async def on_hand(self, workload: Workload) -> tuple[Sequence[int], Sequence[int]]:
+        """Return the units on hand by bin, as `reserved` does."""
+        raise NotImplementedError(f"{self.name} has no workload that changes what is on hand")
 
     @abstractmethod
     def cpu_s(self) -> dict[str, float]:
@@ -64,11 +78,18 @@ class ProductStore(Store):
 
     async def reserved(self, workload: Workload) -> tuple[Sequence[int], Sequence[int]]:
         """See `Store.reserved`: the hosts' memory, and the sum of the ledger's entries."""
-        ledger = await self._probe.in_ledger(workload)
+        return await self._units(workload, "reserved")
+
+    async def on_hand(self, workload: Workload) -> tuple[Sequence[int], Sequence[int]]:
+        """See `Store.on_hand`."""
+        return await self._units(workload, "on_hand")
+
+    async def _units(self, workload: Workload, what: str) -> tuple[Sequence[int], Sequence[int]]:
+        ledger = await self._probe.in_ledger(workload, what)
         bins = range(workload.bins)
         chosen = bins if workload.bins <= _READ_MAX else random.Random(self.audits).sample(bins, _READ_MAX)
         memory = list(ledger)
-        for index, units in zip(chosen, await self._probe.in_memory(workload, chosen), strict=True):
+        for index, units in zip(chosen, await self._probe.in_memory(workload, chosen, what), strict=True):
             memory[index] = units
         return memory, ledger
 

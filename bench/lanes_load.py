@@ -22,7 +22,7 @@ class LanesLoad(Driven):
     """Reserves through lanes. Orders of several lines cross partitions and go by the API."""
 
     def __init__(self, gateway: LaneGateway, sessions: Sessions) -> None:
-        self._gateway = gateway
+        self.gateway = gateway
         self._sessions = sessions
 
     @classmethod
@@ -34,7 +34,7 @@ class LanesLoad(Driven):
 
     async def close(self) -> None:
         """Close the lanes."""
-        await self._gateway.close()
+        await self.gateway.close()
         await self._sessions.close()
 
     @asynccontextmanager
@@ -46,7 +46,7 @@ class LanesLoad(Driven):
         width: int,  # noqa: ARG002 - lanes take any number
     ) -> AsyncIterator["_Reserves"]:
         """See `Driven.sending`."""
-        yield _Reserves(self._gateway, workload, salt, drive)
+        yield _Reserves(self.gateway, workload, salt, drive)
 
     async def fill(
         self, workload: Workload, salt: int, *, in_flight: int, first: int, end: int
@@ -65,11 +65,11 @@ class LanesLoad(Driven):
                 faults.append(AssertionError(f"a receipt was refused: {future.result()}"))
 
         began_s = perf_counter()
-        partitions = self._gateway.partitions
+        partitions = self.gateway.partitions
         for index in range(first, end):
             await room.acquire()
             receive = ReceiveStock(workload.name, workload.sku(index), workload.location(index), ON_HAND)
-            future = self._gateway.submit(workload.partition(index, partitions), receive, key_from(keys))
+            future = self.gateway.submit(workload.partition(index, partitions), receive, key_from(keys))
             future.add_done_callback(ended)
             if faults:
                 raise faults[0]

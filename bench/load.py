@@ -32,6 +32,10 @@ async def connected(kind: str, connection: dict[str, Any]) -> Load:
         from bench.broadcast_load import BroadcastLoad  # noqa: PLC0415
 
         return BroadcastLoad.connect(**connection)
+    if kind == "warehouse":
+        from bench.warehouse_load import WarehouseLoad  # noqa: PLC0415
+
+        return WarehouseLoad.connect(**connection)
     if kind == "http":
         from bench.http_load import HttpLoad  # noqa: PLC0415
 

@@ -57,7 +57,7 @@ class OpenLanes(LanesLoad):
         return run.plain()
 
     def _sender(self, workload: Workload, salt: int, run: ClosedRun | OpenRun) -> Callable[[int], None]:
-        gateway = self._gateway
+        gateway = self.gateway
         together = [
             (number, _reserve(workload.name, skus))
             for number, skus in skus_together(workload, gateway.partitions)

@@ -21,7 +21,7 @@ class Paces:
     async def offer(
         self, contender: Contender, workload: Workload, *, load: float, rate: float
     ) -> dict[str, Any]:
-        """Offer `rate` requests a second, which are `load` of a capacity. Raises LoadFailed or AuditFailed."""
+        """Offer `rate` requests a second, `load` of a capacity. Raises LoadFailed or AuditFailed."""
         ring = self._ring
         ring.say(f"open loop: {contender.label}, {workload.name}, {rate:,.0f}/s offered ({load:.0%})")
         told = await contender.load.ask(

@@ -57,5 +57,5 @@ QUICK = Plan(
     commits=60,
     actors=4,
 )
-"""Two minutes, for a first look: the same figures from less of everything. The largest of `growth_bins` stands
-for the 1,000,000 of the figures' names."""
+"""Two minutes, for a first look: the same figures from less of everything. The largest of `growth_bins`
+stands for the 1,000,000 of the figures' names."""

@@ -17,6 +17,7 @@ from bench.load_process import LoadFailed
 from bench.product import Product
 from bench.workloads import Workload, key_from, keys_of
 from engine.commands import ReserveLine, ReserveStock
+from engine.entries import EFFECTS
 from persistence.postgres import PostgresDirectory, Sessions
 
 _REST_S_MAX = 120.0
@@ -76,8 +77,8 @@ class Probe:
 
     # What is reserved
 
-    async def in_memory(self, workload: Workload, bins: Iterable[int]) -> list[int]:
-        """Return the units reserved in each bin, as the engine answers."""
+    async def in_memory(self, workload: Workload, bins: Iterable[int], what: str = "reserved") -> list[int]:
+        """Return the units reserved in each bin, or those on hand, as the engine answers."""
         room = asyncio.Semaphore(_READS_AT_ONCE)
 
         async def read(index: int) -> int:
@@ -85,18 +86,27 @@ class Probe:
                 partition = workload.partition(index, self.gateway.partitions)
                 outcome = await self.gateway.query(partition, ReadStock(workload.name, workload.sku(index)))
             assert isinstance(outcome, Answered), f"{workload.sku(index)} cannot be read: {outcome}"
-            return int(outcome.view["reserved"])
+            return int(outcome.view[what])
 
         return list(await asyncio.gather(*map(read, bins)))
 
-    async def in_ledger(self, workload: Workload) -> list[int]:
-        """Return the units reserved in each bin: the sum of the ledger's entries."""
+    async def in_ledger(self, workload: Workload, what: str = "reserved") -> list[int]:
+        """Return the units reserved in each bin, or those on hand: what the ledger's entries add up to."""
+        place = {"on_hand": 0, "reserved": 1}[what]
+        signs = {str(kind): effect[place] for kind, effect in EFFECTS.items()}
         connection = await asyncpg.connect(self._product.postgres_url)
         try:
             rows = await connection.fetch(
-                "SELECT sku, sum(quantity)::bigint FROM ledger"
-                " WHERE site = $1 AND kind = 'stock_reserved' GROUP BY sku",
+                """
+                SELECT sku, sum(quantity * sign)::bigint
+                FROM ledger JOIN unnest($2::text[], $3::int[]) AS effect (kind, sign) USING (kind)
+                WHERE site = $1 AND sign <> 0 AND (reservation IS NOT NULL OR $4 = 'on_hand')
+                GROUP BY sku
+                """,
                 workload.name,
+                list(signs),
+                list(signs.values()),
+                what,
             )
         finally:
             await connection.close()

@@ -1,4 +1,4 @@
-"""The ring: Binkeeper and all its peers, started once for a run, on the same disk and with the same durability."""
+"""The ring: Binkeeper and all its peers, started once for a run, on the same disk, equally durable."""
 
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -33,7 +33,8 @@ class Ring:
         self.machine: dict[str, Any] = {}
         self.lanes: Contender
         self.http: Contender
-        self.batches: Contender
+        self.warehouse: Contender
+        """Lanes, for the workload of that name."""
         self.peers: dict[str, Contender] = {}
         """By key."""
         self.not_run: list[dict[str, str]] = []
@@ -69,6 +70,9 @@ class Ring:
         )
         self.http = self._own(
             "http", "Binkeeper, HTTP", await self.load(stack, "http", **http, path=_RESERVE), plan.connections
+        )
+        self.warehouse = self._own(
+            "lanes", "Binkeeper, lanes", await self.load(stack, "warehouse", **lanes), plan.in_flight
         )
         self.hearing = await self.load(stack, "broadcast", **lanes)
 

@@ -102,6 +102,11 @@ def orders(bins: int = 10_000, seed: int = 1, *, lines_min: int = 3, lines_max: 
     return Workload(name, bins, seed, lines_min=lines_min, lines_max=lines_max)
 
 
+def warehouse(bins: int = 10_000, seed: int = 1) -> Workload:
+    """Return the workload of a warehouse's day, whose operations `bench.warehouse_load` mixes."""
+    return Workload("warehouse", bins, seed)
+
+
 def keys_of(salt: int) -> random.Random:
     """Return a source of keys: `getrandbits(128)` of it, as hex, is a key that no other salt gives.
 
