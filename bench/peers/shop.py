@@ -39,8 +39,8 @@ class Shop:
                     ON_HAND,
                 )
             await connection.execute("VACUUM ANALYZE stock")
-            backend = psutil.Process(await connection.fetchval("SELECT pg_backend_pid()"))
-        self._postgres = psutil.Process(backend.ppid())
+            backend = await connection.fetchval("SELECT pg_backend_pid()")
+            self._postgres = psutil.Process(psutil.Process(backend).ppid())
 
     @contextlib.asynccontextmanager
     async def started(self) -> AsyncIterator[Self]:
@@ -57,7 +57,7 @@ class Shop:
         if apart:
             bin_, reserved, booked = apart[0]
             raise AuditFailed(
-                f"{workload.name}: {len(apart)} bins differ; bin {bin_}: {reserved} reserved, lines of {booked}"
+                f"{workload.name}: {len(apart)} bins differ; bin {bin_}: {reserved} and {booked} in lines"
             )
         return [row["reserved"] for row in rows]
 
