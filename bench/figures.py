@@ -246,7 +246,7 @@ class Run:
             "closed",
             self.spread,
             self._next_salt(),
-            connections=plan.connections,
+            in_flight=plan.connections,
             warm_s=plan.warm_s,
             seconds=seconds,
         )

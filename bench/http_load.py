@@ -5,11 +5,13 @@ request, and of a response it reads the status and the length.
 """
 
 import asyncio
+from collections import Counter
 from time import perf_counter
 from typing import Any, cast
 
+from bench.demand import Demand
 from bench.told import Told
-from bench.workloads import Workload, keys_of
+from bench.workloads import Workload
 
 _END_S_MAX = 30.0
 _HEAD_END = b"\r\n\r\n"
@@ -20,7 +22,7 @@ _UNKNOWN_FROM = 500
 
 
 class HttpLoad:
-    """Reserves one by one at a server. `path` may be any: an empty route gets the same requests."""
+    """Reserves request by request at a server. `path` may be any: an empty route gets the same requests."""
 
     def __init__(self, host: str, port: int, token: str, path: str) -> None:
         self._host = host
@@ -32,14 +34,14 @@ class HttpLoad:
         """Do nothing: connections live as long as a round."""
 
     async def closed(
-        self, workload: Workload, salt: int, *, connections: int, warm_s: float, seconds: float
+        self, workload: Workload, salt: int, *, in_flight: int, warm_s: float, seconds: float
     ) -> dict[str, Any]:
-        """Keep every connection busy: for `warm_s`, which do not count, then for `seconds`, which do."""
+        """Keep `in_flight` connections busy: for `warm_s`, which do not count, then for `seconds`."""
         loop = asyncio.get_running_loop()
-        shared = _Shared(self._template(workload), workload, salt, connections)
+        shared = _Shared(self._templates(workload), workload, salt, in_flight)
         made = [
             loop.create_connection(lambda: _Connection(shared), self._host, self._port)
-            for _ in range(connections)
+            for _ in range(in_flight)
         ]
         callers = [protocol for _, protocol in await asyncio.gather(*made)]
         for caller in callers:
@@ -53,16 +55,25 @@ class HttpLoad:
             await shared.ended
         return shared.told.plain(from_s, until_s)
 
-    def _template(self, workload: Workload) -> bytes:
-        """Return a request in which a key and a SKU are missing."""
-        body = f'{{"site":"{workload.name}","sku":"%b","quantity":1}}'
+    def _templates(self, workload: Workload) -> dict[int, bytes]:
+        """Return for each number of lines a request in which a key and that many SKUs are missing."""
+        line = f'{{"site":"{workload.name}","sku":"%b","quantity":1}}'
+        if workload.lines_max == 1:
+            return {1: self._template(workload, line, 1)}
+        return {
+            lines: self._template(workload, '{"lines":[' + ",".join([line] * lines) + "]}", lines)
+            for lines in range(workload.lines_min, workload.lines_max + 1)
+        }
+
+    def _template(self, workload: Workload, body: str, lines: int) -> bytes:
+        """Return a request with a body in which so many SKUs are missing; all have the same length."""
         head = (
             f"POST {self._path} HTTP/1.1\r\n"
             f"Host: {self._host}:{self._port}\r\n"
             f"Authorization: Bearer {self._token}\r\n"
             "Content-Type: application/json\r\n"
             "Idempotency-Key: %b\r\n"
-            f"Content-Length: {len(body) - 2 + len(workload.sku(0))}\r\n\r\n"
+            f"Content-Length: {len(body) + lines * (len(workload.sku(0)) - len('%b'))}\r\n\r\n"
         )
         return (head + body).encode()
 
@@ -70,18 +81,20 @@ class HttpLoad:
 class _Shared:
     """What all connections of a load have in common."""
 
-    __slots__ = ("connections", "ended", "is_ending", "keys", "next", "sequence", "skus", "template", "told")
+    __slots__ = ("connections", "demand", "ended", "is_ending", "skus", "templates", "told")
 
-    def __init__(self, template: bytes, workload: Workload, salt: int, connections: int) -> None:
-        self.template = template
+    def __init__(self, templates: dict[int, bytes], workload: Workload, salt: int, connections: int) -> None:
+        self.templates = templates
         self.connections = connections
-        self.keys = keys_of(salt)
-        self.sequence = workload.sequence(salt)
-        self.next = 0
+        self.demand = Demand(workload, salt)
         self.skus = [workload.sku(index).encode() for index in range(workload.bins)]
         self.told = Told()
         self.is_ending = False
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def render(self, key: str, bins: tuple[int, ...]) -> bytes:
+        """Return a request."""
+        return self.templates[len(bins)] % (key.encode(), *map(self.skus.__getitem__, bins))
 
     def failed(self, fault: BaseException) -> None:
         """End the load: the server did what a server must not do."""
@@ -96,7 +109,7 @@ class _Connection(asyncio.Protocol):
         self._shared = shared
         self._transport: asyncio.Transport | None = None
         self._buffer = b""
-        self._index = 0
+        self._bins: tuple[int, ...] = ()
         self._began_s = 0.0
         self._is_waiting = False
 
@@ -107,19 +120,16 @@ class _Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """A server that closes a connection under way leaves its caller in the dark."""
         if self._is_waiting:
-            self._shared.told.unknown[self._index] += 1
+            self._count(self._shared.told.unknown)
             self._shared.failed(ConnectionError(str(exc or "the server closed a connection")))
 
     def send(self) -> None:
         """Send the next reserve."""
-        shared = self._shared
-        self._index = index = shared.sequence[shared.next]
-        shared.next = (shared.next + 1) % len(shared.sequence)
-        key = b"%032x" % shared.keys.getrandbits(128)
+        key, self._bins = self._shared.demand.next()
         assert self._transport is not None
         self._is_waiting = True
         self._began_s = perf_counter()
-        self._transport.write(shared.template % (key, shared.skus[index]))
+        self._transport.write(self._shared.render(key, self._bins))
 
     def data_received(self, data: bytes) -> None:
         """Take the response, when it is whole."""
@@ -137,7 +147,7 @@ class _Connection(asyncio.Protocol):
         told = shared.told
         self._is_waiting = False
         if status == _DONE:
-            told.acknowledged[self._index] += 1
+            self._count(told.acknowledged)
             told.ended_s.append(now_s)
             told.spent_s.append(now_s - self._began_s)
         elif status in _NOTHING_HAPPENED:
@@ -146,7 +156,7 @@ class _Connection(asyncio.Protocol):
             told.refused += 1
         else:
             if status >= _UNKNOWN_FROM:
-                told.unknown[self._index] += 1
+                self._count(told.unknown)
             shared.failed(ConnectionError(response.decode(errors="replace")))
             return
         if not shared.is_ending:
@@ -157,6 +167,10 @@ class _Connection(asyncio.Protocol):
         shared.connections -= 1
         if shared.connections == 0 and not shared.ended.done():
             shared.ended.set_result(None)
+
+    def _count(self, units: Counter[int]) -> None:
+        for index in self._bins:
+            units[index] += 1
 
 
 def length_of(buffer: bytes, head_end: int) -> int:

@@ -120,10 +120,10 @@ class Limits:
                 workload, self._next_salt(), clients=plan.clients, seconds=ceil(plan.seconds)
             )
             add(f"procedure_{name}_ops_s", told["ops_s"])
-        told = await self._bare("http", self._spread, connections=plan.connections, **times)
+        told = await self._bare("http", self._spread, in_flight=plan.connections, **times)
         add("bare_http_ops_s", told["ops_s"])
         told = await self._loads["empty"].ask(
-            "closed", self._spread, self._next_salt(), connections=plan.connections, **times
+            "closed", self._spread, self._next_salt(), in_flight=plan.connections, **times
         )
         add("empty_ops_s", told["ops_s"])
         told = await self._bare("lanes", self._spread, in_flight=1, **times)

@@ -52,6 +52,14 @@ async def connected(kind: str, connection: dict[str, Any]) -> Load:
         from bench.peers.copy_load import CopyLoad  # noqa: PLC0415
 
         return await CopyLoad.connect(**connection)
+    if kind == "procedure":
+        from bench.peers.procedure_load import ProcedureLoad  # noqa: PLC0415
+
+        return ProcedureLoad(**connection)
+    if kind == "batched":
+        from bench.peers.batched_load import BatchedLoad  # noqa: PLC0415
+
+        return BatchedLoad(**connection)
     raise ValueError(f"there is no load {kind!r}")
 
 

@@ -54,18 +54,19 @@ async def started() -> AsyncIterator[int]:
     """The route in a process of its own: its port. Raises LoadFailed."""
     port = free_port()
     async with running("-m", "bench.peers.empty_route", str(port)) as process:
-        await _until_it_answers(process, port)
+        await until_it_answers(process, port)
         yield port
 
 
-async def _until_it_answers(process: asyncio.subprocess.Process, port: int) -> None:
+async def until_it_answers(process: asyncio.subprocess.Process, port: int) -> None:
+    """Wait until a process accepts connections. Raises LoadFailed."""
     deadline_s = time.monotonic() + _START_S_MAX
     while True:
         try:
             _, writer = await asyncio.open_connection("127.0.0.1", port)
         except OSError:
             if process.returncode is not None or time.monotonic() > deadline_s:
-                raise LoadFailed("the empty route does not answer") from None
+                raise LoadFailed("the server does not answer") from None
             await asyncio.sleep(0.05)
         else:
             writer.close()

@@ -44,7 +44,7 @@ def respond(status: str, body: bytes = b"{}") -> Answer:
 
 async def test_requests_are_whole_and_each_has_a_key_of_its_own() -> None:
     async with server(respond("201 Created")) as (load, requests):
-        told = await load.closed(WORKLOAD, 1, connections=4, warm_s=0.01, seconds=0.1)
+        told = await load.closed(WORKLOAD, 1, in_flight=4, warm_s=0.01, seconds=0.1)
     assert sum(told["acknowledged"].values()) == len(requests)
     keys = {request.partition(b"Idempotency-Key: ")[2].partition(b"\r\n")[0] for request in requests}
     assert len(keys) == len(requests)
@@ -63,27 +63,27 @@ async def test_a_response_may_come_in_pieces() -> None:
             asyncio.get_running_loop().call_later(index * 0.0002, writer.write, whole[index : index + 1])
 
     async with server(answer) as (load, requests):
-        told = await load.closed(WORKLOAD, 1, connections=2, warm_s=0.01, seconds=0.1)
+        told = await load.closed(WORKLOAD, 1, in_flight=2, warm_s=0.01, seconds=0.1)
     assert sum(told["acknowledged"].values()) == len(requests) > 0
 
 
 async def test_refusals_and_overload_are_counted_and_reserve_nothing() -> None:
     async with server(respond("503 Service Unavailable")) as (load, requests):
-        told = await load.closed(WORKLOAD, 1, connections=2, warm_s=0.0, seconds=0.05)
+        told = await load.closed(WORKLOAD, 1, in_flight=2, warm_s=0.0, seconds=0.05)
     assert told["unavailable"] == len(requests)
     assert not told["acknowledged"]
     async with server(respond("409 Conflict")) as (load, requests):
-        told = await load.closed(WORKLOAD, 1, connections=2, warm_s=0.0, seconds=0.05)
+        told = await load.closed(WORKLOAD, 1, in_flight=2, warm_s=0.0, seconds=0.05)
     assert told["refused"] == len(requests)
 
 
 async def test_an_error_ends_the_load() -> None:
     async with server(respond("500 Internal Server Error", b"boom")) as (load, _):
         with pytest.raises(ConnectionError, match="boom"):
-            await load.closed(WORKLOAD, 1, connections=2, warm_s=0.0, seconds=0.05)
+            await load.closed(WORKLOAD, 1, in_flight=2, warm_s=0.0, seconds=0.05)
 
 
 async def test_a_connection_that_closes_under_way_ends_the_load() -> None:
     async with server(lambda writer, _: writer.close()) as (load, _):
         with pytest.raises(ConnectionError, match="closed a connection"):
-            await load.closed(WORKLOAD, 1, connections=2, warm_s=0.0, seconds=0.05)
+            await load.closed(WORKLOAD, 1, in_flight=2, warm_s=0.0, seconds=0.05)
