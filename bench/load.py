@@ -44,6 +44,10 @@ async def connected(kind: str, connection: dict[str, Any]) -> Load:
         from bench.peers.copy_load import CopyLoad  # noqa: PLC0415
 
         return await CopyLoad.connect(**connection)
+    if kind == "redis":
+        from bench.peers.redis_load import RedisLoad  # noqa: PLC0415
+
+        return RedisLoad(**connection)
     raise ValueError(f"there is no load {kind!r}")
 
 
