@@ -48,6 +48,10 @@ async def connected(kind: str, connection: dict[str, Any]) -> Load:
         from bench.peers.redis_load import RedisLoad  # noqa: PLC0415
 
         return RedisLoad(**connection)
+    if kind == "ray-actors":
+        from bench.peers.actor_load import ActorLoad  # noqa: PLC0415
+
+        return ActorLoad(**connection)
     raise ValueError(f"there is no load {kind!r}")
 
 
