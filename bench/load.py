@@ -52,6 +52,10 @@ async def connected(kind: str, connection: dict[str, Any]) -> Load:
         from bench.peers.actor_load import ActorLoad  # noqa: PLC0415
 
         return ActorLoad(**connection)
+    if kind == "tigerbeetle":
+        from bench.peers.tigerbeetle_load import TigerBeetleLoad  # noqa: PLC0415
+
+        return TigerBeetleLoad(**connection)
     raise ValueError(f"there is no load {kind!r}")
 
 
