@@ -1,4 +1,4 @@
-"""What the callers of a closed load ask for, one request after another."""
+"""What the requests of a load ask for, one after another."""
 
 from collections.abc import Sequence
 
@@ -6,21 +6,19 @@ from bench.workloads import Workload, keys_of
 
 
 class Demand:
-    """Requests of a workload: a key of its own, and the bins of which a unit each is wanted."""
+    """Requests of a workload: each has a key of its own, and the bins of which a unit each is wanted."""
 
-    __slots__ = ("_keys", "_next", "_orders")
+    __slots__ = ("_keys", "draws")
 
     def __init__(self, workload: Workload, salt: int) -> None:
         self._keys = keys_of(salt)
-        self._orders: Sequence[tuple[int, ...]] = (
+        self.draws: Sequence[tuple[int, ...]] = (
             workload.orders(salt)
             if workload.lines_max > 1
             else [(index,) for index in workload.sequence(salt)]
         )
-        self._next = 0
+        """Whoever needs more begins anew."""
 
-    def next(self) -> tuple[str, tuple[int, ...]]:
-        """Return the next request; after the last comes the first again, with a new key."""
-        bins = self._orders[self._next]
-        self._next = (self._next + 1) % len(self._orders)
-        return f"{self._keys.getrandbits(128):032x}", bins
+    def of(self, number: int) -> tuple[str, tuple[int, ...]]:
+        """Return key and bins of the next request, whose number this is."""
+        return f"{self._keys.getrandbits(128):032x}", self.draws[number % len(self.draws)]

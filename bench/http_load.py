@@ -1,27 +1,26 @@
-"""Load through HTTP/1.1: keep-alive connections, each of which sends its next reserve when it has its answer.
+"""Load through HTTP/1.1: keep-alive connections, each of which has one request under way.
 
 The client shares the machine with the server, so it does as little as it can: one format operation renders a
 request, and of a response it reads the status and the length.
 """
 
 import asyncio
-from collections import Counter
-from time import perf_counter
-from typing import Any, cast
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import cast
 
 from bench.demand import Demand
-from bench.told import Told
+from bench.driving import ACCEPTED, REFUSED, UNAVAILABLE, Drive, Driven
 from bench.workloads import Workload
 
-_END_S_MAX = 30.0
 _HEAD_END = b"\r\n\r\n"
 _LENGTH = b"content-length:"
 _DONE = 201
 _NOTHING_HAPPENED = frozenset((429, 503))
-_UNKNOWN_FROM = 500
 
 
-class HttpLoad:
+class HttpLoad(Driven):
     """Reserves request by request at a server. `path` may be any: an empty route gets the same requests."""
 
     def __init__(self, host: str, port: int, token: str, path: str) -> None:
@@ -31,29 +30,26 @@ class HttpLoad:
         self._path = path
 
     async def close(self) -> None:
-        """Do nothing: connections live as long as a round."""
+        """Do nothing: connections live as long as a load."""
 
-    async def closed(
-        self, workload: Workload, salt: int, *, in_flight: int, warm_s: float, seconds: float
-    ) -> dict[str, Any]:
-        """Keep `in_flight` connections busy: for `warm_s`, which do not count, then for `seconds`."""
+    @asynccontextmanager
+    async def sending(
+        self, workload: Workload, salt: int, drive: Drive, width: int
+    ) -> AsyncIterator["_Requests"]:
+        """See `Driven.sending`: `width` connections; a request for which none is free waits."""
         loop = asyncio.get_running_loop()
-        shared = _Shared(self._templates(workload), workload, salt, in_flight)
+        requests = _Requests(self._templates(workload), workload, salt, drive)
         made = [
-            loop.create_connection(lambda: _Connection(shared), self._host, self._port)
-            for _ in range(in_flight)
+            loop.create_connection(lambda: _Connection(requests), self._host, self._port)
+            for _ in range(width)
         ]
-        callers = [protocol for _, protocol in await asyncio.gather(*made)]
-        for caller in callers:
-            caller.send()
-        await asyncio.sleep(warm_s)
-        from_s = perf_counter()
-        await asyncio.sleep(seconds)
-        until_s = perf_counter()
-        shared.is_ending = True
-        async with asyncio.timeout(_END_S_MAX):
-            await shared.ended
-        return shared.told.plain(from_s, until_s)
+        requests.free += [protocol for _, protocol in await asyncio.gather(*made)]
+        connections = list(requests.free)
+        try:
+            yield requests
+        finally:
+            for connection in connections:
+                connection.close()
 
     def _templates(self, workload: Workload) -> dict[int, bytes]:
         """Return for each number of lines a request in which a key and that many SKUs are missing."""
@@ -78,40 +74,44 @@ class HttpLoad:
         return (head + body).encode()
 
 
-class _Shared:
-    """What all connections of a load have in common."""
+class _Requests:
+    """Sends requests over those connections that are free."""
 
-    __slots__ = ("connections", "demand", "ended", "is_ending", "skus", "templates", "told")
+    def __init__(self, templates: dict[int, bytes], workload: Workload, salt: int, drive: Drive) -> None:
+        self._templates = templates
+        self._demand = Demand(workload, salt)
+        self.draws = self._demand.draws
+        self.drive = drive
+        self._skus = [workload.sku(index).encode() for index in range(workload.bins)]
+        self.free: list[_Connection] = []
+        self._waiting: deque[tuple[int, bytes]] = deque()
 
-    def __init__(self, templates: dict[int, bytes], workload: Workload, salt: int, connections: int) -> None:
-        self.templates = templates
-        self.connections = connections
-        self.demand = Demand(workload, salt)
-        self.skus = [workload.sku(index).encode() for index in range(workload.bins)]
-        self.told = Told()
-        self.is_ending = False
-        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    def send(self, number: int) -> None:
+        """Send the next reserve, as soon as a connection is free."""
+        key, bins = self._demand.of(number)
+        request = self._templates[len(bins)] % (key.encode(), *map(self._skus.__getitem__, bins))
+        if self.free:
+            self.free.pop().send(number, request)
+        else:
+            self._waiting.append((number, request))
 
-    def render(self, key: str, bins: tuple[int, ...]) -> bytes:
-        """Return a request."""
-        return self.templates[len(bins)] % (key.encode(), *map(self.skus.__getitem__, bins))
-
-    def failed(self, fault: BaseException) -> None:
-        """End the load: the server did what a server must not do."""
-        if not self.ended.done():
-            self.ended.set_exception(fault)
+    def answered(self, connection: "_Connection", number: int, outcome: int) -> None:
+        """A connection is free again."""
+        if self._waiting:
+            connection.send(*self._waiting.popleft())
+        else:
+            self.free.append(connection)
+        self.drive.ended(number, outcome)
 
 
 class _Connection(asyncio.Protocol):
-    """One connection with one request under way."""
+    """One connection with at most one request under way."""
 
-    def __init__(self, shared: _Shared) -> None:
-        self._shared = shared
+    def __init__(self, requests: _Requests) -> None:
+        self._requests = requests
         self._transport: asyncio.Transport | None = None
         self._buffer = b""
-        self._bins: tuple[int, ...] = ()
-        self._began_s = 0.0
-        self._is_waiting = False
+        self._number: int | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Remember the transport."""
@@ -119,17 +119,20 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """A server that closes a connection under way leaves its caller in the dark."""
-        if self._is_waiting:
-            self._count(self._shared.told.unknown)
-            self._shared.failed(ConnectionError(str(exc or "the server closed a connection")))
+        if self._number is not None:
+            self._requests.drive.failed(ConnectionError(str(exc or "the server closed a connection")))
 
-    def send(self) -> None:
-        """Send the next reserve."""
-        key, self._bins = self._shared.demand.next()
+    def close(self) -> None:
+        """End the connection."""
+        self._number = None
+        if self._transport is not None:
+            self._transport.close()
+
+    def send(self, number: int, request: bytes) -> None:
+        """Send a request."""
         assert self._transport is not None
-        self._is_waiting = True
-        self._began_s = perf_counter()
-        self._transport.write(self._shared.render(key, self._bins))
+        self._number = number
+        self._transport.write(request)
 
     def data_received(self, data: bytes) -> None:
         """Take the response, when it is whole."""
@@ -139,38 +142,17 @@ class _Connection(asyncio.Protocol):
             self._buffer = buffer
             return
         self._buffer = b""
-        self._answered(int(buffer[9:12]), buffer)
-
-    def _answered(self, status: int, response: bytes) -> None:
-        now_s = perf_counter()
-        shared = self._shared
-        told = shared.told
-        self._is_waiting = False
+        number, self._number = self._number, None
+        assert number is not None, "an answer that nobody asked for"
+        status = int(buffer[9:12])
         if status == _DONE:
-            self._count(told.acknowledged)
-            told.ended_s.append(now_s)
-            told.spent_s.append(now_s - self._began_s)
+            self._requests.answered(self, number, ACCEPTED)
         elif status in _NOTHING_HAPPENED:
-            told.unavailable += 1
+            self._requests.answered(self, number, UNAVAILABLE)
         elif status == 409:
-            told.refused += 1
+            self._requests.answered(self, number, REFUSED)
         else:
-            if status >= _UNKNOWN_FROM:
-                self._count(told.unknown)
-            shared.failed(ConnectionError(response.decode(errors="replace")))
-            return
-        if not shared.is_ending:
-            self.send()
-            return
-        assert self._transport is not None
-        self._transport.close()
-        shared.connections -= 1
-        if shared.connections == 0 and not shared.ended.done():
-            shared.ended.set_result(None)
-
-    def _count(self, units: Counter[int]) -> None:
-        for index in self._bins:
-            units[index] += 1
+            self._requests.drive.failed(ConnectionError(buffer.decode(errors="replace")))
 
 
 def length_of(buffer: bytes, head_end: int) -> int:

@@ -5,10 +5,12 @@ a line on stdout. It ends when stdin does.
 """
 
 import asyncio
+import inspect
 import json
 import sys
 from collections.abc import Awaitable
-from typing import Any, Protocol
+from importlib import import_module
+from typing import Any, Protocol, cast
 
 import uvloop
 
@@ -22,45 +24,28 @@ class Load(Protocol):
         """Let go of its connections."""
 
 
+_KINDS = {
+    "lanes": "bench.lanes_load:LanesLoad",
+    "warehouse": "bench.warehouse_load:WarehouseLoad",
+    "broadcast": "bench.broadcast_load:BroadcastLoad",
+    "http": "bench.http_load:HttpLoad",
+    "open-lanes": "bench.open_lanes:OpenLanes",
+    "open-http": "bench.open_http:OpenHttp",
+    "copy": "bench.peers.copy_load:CopyLoad",
+    "procedure": "bench.peers.procedure_load:ProcedureLoad",
+    "batched": "bench.peers.batched_load:BatchedLoad",
+    "redis": "bench.peers.redis_load:RedisLoad",
+    "ray-actors": "bench.peers.actor_load:ActorLoad",
+    "tigerbeetle": "bench.peers.tigerbeetle_load:TigerBeetleLoad",
+}
+
+
 async def connected(kind: str, connection: dict[str, Any]) -> Load:
-    """Return a load of a kind; only its modules are imported."""
-    if kind == "lanes":
-        from bench.lanes_load import LanesLoad  # noqa: PLC0415
-
-        return LanesLoad.connect(**connection)
-    if kind == "broadcast":
-        from bench.broadcast_load import BroadcastLoad  # noqa: PLC0415
-
-        return BroadcastLoad.connect(**connection)
-    if kind == "warehouse":
-        from bench.warehouse_load import WarehouseLoad  # noqa: PLC0415
-
-        return WarehouseLoad.connect(**connection)
-    if kind == "http":
-        from bench.http_load import HttpLoad  # noqa: PLC0415
-
-        return HttpLoad(**connection)
-    if kind == "open-lanes":
-        from bench.open_lanes import OpenLanes  # noqa: PLC0415
-
-        return OpenLanes.connect(**connection)
-    if kind == "open-http":
-        from bench.open_http import OpenHttp  # noqa: PLC0415
-
-        return OpenHttp(**connection)
-    if kind == "copy":
-        from bench.peers.copy_load import CopyLoad  # noqa: PLC0415
-
-        return await CopyLoad.connect(**connection)
-    if kind == "procedure":
-        from bench.peers.procedure_load import ProcedureLoad  # noqa: PLC0415
-
-        return ProcedureLoad(**connection)
-    if kind == "batched":
-        from bench.peers.batched_load import BatchedLoad  # noqa: PLC0415
-
-        return BatchedLoad(**connection)
-    raise ValueError(f"there is no load {kind!r}")
+    """Return a load of a kind; only its modules are imported. A class may have a `connect` of its own."""
+    module, _, name = _KINDS[kind].partition(":")
+    made = getattr(import_module(module), name)
+    load = getattr(made, "connect", made)(**connection)
+    return cast("Load", await load if inspect.isawaitable(load) else load)
 
 
 async def serve(kind: str) -> None:

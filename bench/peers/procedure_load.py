@@ -1,12 +1,14 @@
 """Load on the stored procedure through asyncpg: callers share at most 32 connections, statements prepared."""
 
 import asyncio
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import asyncpg
 
-from bench.callers import Caller, Callers
+from bench.demand import Demand
+from bench.driving import ACCEPTED, REFUSED, Drive, Driven
 from bench.workloads import Workload
 
 CONNECTIONS_MAX = 32
@@ -15,7 +17,7 @@ _RESERVE = "SELECT reserve($1, $2, $3, 1)"
 _RESERVE_ORDER = "SELECT reserve_order($1, $2, $3, $4)"
 
 
-class ProcedureLoad:
+class ProcedureLoad(Driven):
     """Reserves one by one. Its connections live as long as a load: a server has only so many."""
 
     def __init__(self, postgres_url: str) -> None:
@@ -24,40 +26,49 @@ class ProcedureLoad:
     async def close(self) -> None:
         """Do nothing: connections live as long as a load."""
 
-    async def closed(
-        self, workload: Workload, salt: int, *, in_flight: int, warm_s: float, seconds: float
-    ) -> dict[str, Any]:
-        """Keep `in_flight` reserves under way: for `warm_s`, which do not count, then for `seconds`."""
-        waiting: asyncio.Queue[Caller] = asyncio.Queue()
-        callers = Callers(workload, salt, waiting.put_nowait)
+    @asynccontextmanager
+    async def sending(
+        self, workload: Workload, salt: int, drive: Drive, width: int
+    ) -> AsyncIterator["_Requests"]:
+        """See `Driven.sending`."""
+        requests = _Requests(workload, salt, drive)
         async with AsyncExitStack() as stack:
             workers = []
-            for _ in range(min(in_flight, CONNECTIONS_MAX)):
+            for _ in range(min(width, CONNECTIONS_MAX)):
                 connection = await asyncpg.connect(self._postgres_url)
                 stack.push_async_callback(connection.close)
                 statement = await connection.prepare(_RESERVE_ORDER if workload.lines_max > 1 else _RESERVE)
-                workers.append(asyncio.create_task(_carry(statement, workload, waiting, callers)))
+                workers.append(asyncio.create_task(requests.carry(statement)))
             try:
-                return await callers.run(in_flight=in_flight, warm_s=warm_s, seconds=seconds)
+                yield requests
             finally:
                 for worker in workers:
                     worker.cancel()
                 await asyncio.wait(workers)
 
 
-async def _carry(
-    statement: Any,  # noqa: ANN401 - asyncpg ships no types
-    workload: Workload,
-    waiting: "asyncio.Queue[Caller]",
-    callers: Callers,
-) -> None:
-    """Carry requests over one connection, until cancelled."""
-    site, is_orders = workload.name, workload.lines_max > 1
-    try:
-        while True:
-            caller = await waiting.get()
-            bins = caller.bins
-            wanted = (list(bins), [1] * len(bins)) if is_orders else bins
-            callers.answered(caller, is_reserved=await statement.fetchval(caller.key, site, *wanted))
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as fault:
-        callers.failed(fault)
+class _Requests:
+    """What waits for a connection, and those who carry it."""
+
+    def __init__(self, workload: Workload, salt: int, drive: Drive) -> None:
+        self._workload = workload
+        self._demand = Demand(workload, salt)
+        self.draws = self._demand.draws
+        self._drive = drive
+        self._waiting: asyncio.Queue[tuple[int, str, tuple[int, ...]]] = asyncio.Queue()
+
+    def send(self, number: int) -> None:
+        """Have the next reserve sent by a connection that is free."""
+        self._waiting.put_nowait((number, *self._demand.of(number)))
+
+    async def carry(self, statement: Any) -> None:  # noqa: ANN401 - asyncpg ships no types
+        """Carry requests over one connection, until cancelled."""
+        site, is_orders = self._workload.name, self._workload.lines_max > 1
+        try:
+            while True:
+                number, key, bins = await self._waiting.get()
+                wanted = (list(bins), [1] * len(bins)) if is_orders else bins
+                is_reserved = await statement.fetchval(key, site, *wanted)
+                self._drive.ended(number, ACCEPTED if is_reserved else REFUSED)
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as fault:
+            self._drive.failed(fault)

@@ -1,6 +1,5 @@
 import json
 
-from bench.told import Told
 from bench.workloads import Workload, key_from, keys_of, orders, retail
 
 
@@ -39,18 +38,6 @@ def test_keys_are_new_in_every_load() -> None:
     keys = {key_from(source) for salt in range(50) for source in [keys_of(salt)] for _ in range(50)}
     assert len(keys) == 2_500
     assert {len(key) for key in keys} == {32}
-
-
-def test_a_rate_counts_what_ended_in_the_window_and_the_audit_counts_all() -> None:
-    told = Told()
-    for ended_s in (0.5, 1.5, 2.0, 2.5):
-        told.acknowledged[4] += 1
-        told.ended_s.append(ended_s)
-        told.spent_s.append(0.010 * ended_s)
-    plain = told.plain(1.0, 2.0)
-    assert (plain["operations"], plain["ops_s"]) == (2, 2.0)
-    assert (plain["p50_ms"], plain["max_ms"]) == (15.0, 20.0)
-    assert plain["acknowledged"] == {4: 4}
 
 
 def test_of_a_shop_s_bins_the_first_is_asked_for_twice_as_often_as_the_second() -> None:
