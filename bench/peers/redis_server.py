@@ -16,7 +16,7 @@ from hiredis import ReplyError
 from bench.audit import AuditFailed
 from bench.load_process import LoadFailed
 from bench.peers.redis_client import RedisClient
-from bench.peers.redis_stock import RESERVE_ALL, RESERVE_ONE, bin_key, reservations_key
+from bench.peers.redis_stock import RESERVE_ALL, RESERVE_ONE, available_key, on_hand_key, reservations_key
 from bench.peers.server_process import serving
 from bench.product import free_port
 from bench.workloads import ON_HAND, Workload
@@ -75,12 +75,8 @@ class RedisServer:
         async with self._client() as client:
             for workload in workloads:
                 for bins in _batches(workload):
-                    await client.call(
-                        *(
-                            ("HSET", bin_key(workload, index), "on_hand", on_hand, "reserved", 0)
-                            for index in bins
-                        )
-                    )
+                    names = [name(workload, index) for name in (available_key, on_hand_key) for index in bins]
+                    await client.call(("MSET", *(word for name in names for word in (name, on_hand))))
 
     async def reserved(self, workload: Workload) -> list[int]:
         """Return the units reserved by bin. Raises AuditFailed unless the reservations say the same."""
@@ -88,13 +84,15 @@ class RedisServer:
             booked = await _booked(client, reservations_key(workload))
             units = []
             for bins in _batches(workload):
-                names = [bin_key(workload, index) for index in bins]
-                found = await client.call(*(("HMGET", name, "on_hand", "reserved") for name in names))
-                for name, (on_hand, reserved) in zip(names, found, strict=True):
-                    if int(reserved) != booked[name] or int(reserved) > int(on_hand):
-                        said = f"{int(on_hand)} on hand, {int(reserved)} reserved, {booked[name]} booked"
+                names = [available_key(workload, index) for index in bins]
+                found, available = await client.call(
+                    ("MGET", *(on_hand_key(workload, index) for index in bins)), ("MGET", *names)
+                )
+                for name, has, left in zip(names, map(int, found), map(int, available), strict=True):
+                    if left < 0 or has - left != booked[name]:
+                        said = f"{has} on hand, {left} available, {booked[name]} booked"
                         raise AuditFailed(f"Redis, {name}: {said}")
-                    units.append(int(reserved))
+                    units.append(has - left)
         return units
 
     async def _answers(self) -> bool:
@@ -117,20 +115,13 @@ class RedisServer:
 
 async def _booked(client: RedisClient, name: str) -> Counter[str]:
     """Return the units that the reservations hold, by the bin's key."""
+    [records] = await client.call(("HVALS", name))
     units: Counter[str] = Counter()
-    seen: set[bytes] = set()
-    """A scan may show a reservation twice."""
-    cursor = b"0"
-    while True:
-        [[cursor, pairs]] = await client.call(("HSCAN", name, cursor.decode(), "COUNT", _BATCH))
-        for key, record in zip(pairs[::2], pairs[1::2], strict=True):
-            if key not in seen:
-                seen.add(key)
-                words = record.decode().split(" ")
-                for bin_, quantity in zip(words[::2], words[1::2], strict=True):
-                    units[bin_] += int(quantity)
-        if cursor == b"0":
-            return units
+    for record, times in Counter(records).items():
+        words = record.decode().split(" ")
+        for bin_, quantity in zip(words[::2], words[1::2], strict=True):
+            units[bin_] += int(quantity) * times
+    return units
 
 
 def _batches(workload: Workload) -> list[range]:

@@ -1,4 +1,7 @@
-"""Stock in Redis as its experts keep it: a hash for each bin, and Lua scripts, which nothing interrupts.
+"""Stock in Redis as its experts keep it: numbers, and Lua scripts, which nothing interrupts.
+
+A bin has two keys: what is on hand, and what of it is available, which is all that a reserve decides by: a
+hash with `on_hand` and `reserved` takes 7.8 us of Redis's time for each, this 6.5 us.
 
 A reservation's record is also how its key is remembered: a repeat finds it and reserves nothing. A refusal
 writes nothing, as with the other peers; its repeat is decided anew.
@@ -12,12 +15,11 @@ from hiredis import pack_command
 from bench.workloads import Workload
 
 RESERVE_ONE = """\
-local stock = redis.call('HMGET', KEYS[1], 'on_hand', 'reserved')
-if stock[1] - stock[2] - ARGV[1] < 0 then
+if redis.call('GET', KEYS[1]) - ARGV[1] < 0 then
   return redis.call('HEXISTS', KEYS[2], ARGV[2])
 end
 if redis.call('HSETNX', KEYS[2], ARGV[2], KEYS[1] .. ' ' .. ARGV[1]) == 1 then
-  redis.call('HINCRBY', KEYS[1], 'reserved', ARGV[1])
+  redis.call('DECRBY', KEYS[1], ARGV[1])
 end
 return 1
 """
@@ -27,15 +29,14 @@ RESERVE_ALL = """\
 local lines = #KEYS - 1
 local record = {}
 for line = 1, lines do
-  local stock = redis.call('HMGET', KEYS[line], 'on_hand', 'reserved')
-  if stock[1] - stock[2] - ARGV[line] < 0 then
+  if redis.call('GET', KEYS[line]) - ARGV[line] < 0 then
     return redis.call('HEXISTS', KEYS[lines + 1], ARGV[lines + 1])
   end
   record[line] = KEYS[line] .. ' ' .. ARGV[line]
 end
 if redis.call('HSETNX', KEYS[lines + 1], ARGV[lines + 1], table.concat(record, ' ')) == 1 then
   for line = 1, lines do
-    redis.call('HINCRBY', KEYS[line], 'reserved', ARGV[line])
+    redis.call('DECRBY', KEYS[line], ARGV[line])
   end
 end
 return 1
@@ -50,19 +51,24 @@ _SHA_ONE, _SHA_ALL = (
 _QUANTITY = "1"
 
 
-def bin_key(workload: Workload, index: int) -> str:
-    """Return the key of a bin's hash, which has `on_hand` and `reserved`."""
+def available_key(workload: Workload, index: int) -> str:
+    """Return the key of what a bin has available."""
     return f"{workload.name}:{workload.sku(index)}"
 
 
+def on_hand_key(workload: Workload, index: int) -> str:
+    """Return the key of what a bin has on hand."""
+    return f"{workload.name}:{workload.sku(index)}:on-hand"
+
+
 def reservations_key(workload: Workload) -> str:
-    """Return the key of the hash of reservations: by the caller's key, each bin's key and the quantity."""
+    """Return the key of the hash of reservations: by the caller's key, each `available_key` and quantity."""
     return f"{workload.name}:reservations"
 
 
 def request_before_key(workload: Workload, bins: Sequence[int]) -> bytes:
     """Return a request that reserves a unit of each bin, as far as its key, which ends it: see `request`."""
-    names = [bin_key(workload, index) for index in bins]
+    names = [available_key(workload, index) for index in bins]
     sha = _SHA_ONE if len(bins) == 1 else _SHA_ALL
     keys = (*names, reservations_key(workload))
     quantities = (_QUANTITY,) * len(bins)
