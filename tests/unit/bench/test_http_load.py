@@ -2,7 +2,10 @@
 
 import asyncio
 import contextlib
+import json
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
+from itertools import cycle, islice
 
 import pytest
 
@@ -87,3 +90,18 @@ async def test_a_connection_that_closes_under_way_ends_the_load() -> None:
     async with server(lambda writer, _: writer.close()) as (load, _):
         with pytest.raises(ConnectionError, match="closed a connection"):
             await load.closed(WORKLOAD, 1, in_flight=2, warm_s=0.0, seconds=0.05)
+
+
+async def test_an_order_has_its_lines_and_each_bin_is_acknowledged() -> None:
+    workload = Workload("orders", 20, lines_min=2, lines_max=4)
+    async with server(respond("201 Created")) as (load, requests):
+        told = await load.closed(workload, 1, in_flight=3, warm_s=0.01, seconds=0.1)
+    bodies = [json.loads(request.partition(b"\r\n\r\n")[2]) for request in requests]
+    orders = [tuple(int(line["sku"].removeprefix("SKU-")) for line in body["lines"]) for body in bodies]
+    assert sorted(orders) == sorted(islice(cycle(workload.orders(1)), len(orders)))
+    assert {len(order) for order in orders} == {2, 3, 4}
+    for body in bodies:
+        assert body.keys() == {"lines"}
+        for line in body["lines"]:
+            assert line == {"site": "orders", "sku": line["sku"], "quantity": 1}
+    assert told["acknowledged"] == Counter(index for order in orders for index in order)
