@@ -138,7 +138,7 @@ def show_comparison(comparison: Comparison, console: Console) -> None:
     """Print a comparison: first what makes it doubtful."""
     console.print(f"from {comparison.before}\nto   {comparison.after}", highlight=False)
     if comparison.differs:
-        console.print("[bold]Not the same for both; rates are not comparable, and ratios with care:[/]")
+        console.print("[bold]Not the same for both; figures may differ for that alone, rates above all:[/]")
         for text in comparison.differs:
             console.print(f"  {text}", markup=False, highlight=False)
     titles: dict[Kind, str] = {
@@ -152,7 +152,7 @@ def show_comparison(comparison: Comparison, console: Console) -> None:
     called = sum(change.verdict != "no difference shown" for change in comparison.changes)
     tried = sum(change.kind != "once" for change in comparison.changes)
     console.print(
-        f"{called} of {tried} figures are called changed; chance alone would call {CHANCE_MAX * tried:.0f}.",
+        f"{called} of {tried} figures are called changed; chance alone calls about {CHANCE_MAX * tried:.0f}.",
         highlight=False,
     )
 

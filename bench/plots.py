@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter, NullLocator
+from matplotlib.ticker import LogLocator, NullLocator
 
 from bench.latency import Latencies
 from bench.plot_style import (
@@ -71,22 +71,12 @@ def _throughput(rows: Sequence[Throughput]) -> Figure:
     grid = figure.subplots(
         len(panels), sharex=True, squeeze=False, height_ratios=[len(found) + 0.5 for found in panels]
     )
-    medians = [row.spread.median for row in rows]
-    is_log = max(medians) > LOG_FROM * max(min(medians), 1e-9) and min(medians) > 0
     for axes, found in zip(grid[:, 0], panels, strict=True):
         _bars(axes, found)
         axes.set_title(found[0].workload)
     last = grid[-1, 0]
-    if is_log:
-        last.set_xscale("log")
-        last.set_xlim(10 ** floor(log10(min(min(row.rounds) for row in rows))), max(medians) * 4)
-        last.xaxis.set_minor_locator(NullLocator())
-    else:
-        last.set_xlim(0, max(medians) * 1.25)
-    last.xaxis.set_major_formatter(with_commas)
-    last.set_xlabel(
-        f"operations per second{', logarithmic' if is_log else ''}; whiskers: least and most round"
-    )
+    _scale(last, [value for row in rows for value in row.rounds])
+    last.set_xlabel(f"operations per second{_logarithmic(last)}; whiskers: least and most round")
     return figure
 
 
@@ -96,46 +86,69 @@ def _bars(axes: Axes, rows: Sequence[Throughput]) -> None:
         range(len(rows)),
         [spread.median for spread in spreads],
         xerr=_whiskers(spreads),
-        color=[OUR_COLOUR if row.contender.startswith(OURS) else THEIR_COLOUR for row in rows],
+        color=[_colour(row) for row in rows],
         height=0.7,
         error_kw={"elinewidth": 0.9, "capsize": 2.0, "ecolor": "#222222"},
     )
     for place, spread in enumerate(spreads):
-        axes.annotate(
-            f"{spread.median:,.0f}",
-            (spread.most, place),
-            xytext=(4, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=8,
-        )
+        _beside(axes, place, spread.most, f"{spread.median:,.0f}")
     axes.set_yticks(range(len(rows)), [f"{row.contender}, {row.in_flight} in flight" for row in rows])
     flat(axes)
 
 
+def _scale(axes: Axes, values: Sequence[float]) -> None:
+    """Make room for bars of these lengths and what is written beside them."""
+    least, most = min(values), max(values)
+    if 0 < least < most / LOG_FROM:
+        axes.set_xscale("log")
+        axes.set_xlim(10 ** floor(log10(least)), most * 4)
+        axes.xaxis.set_minor_locator(NullLocator())
+    else:
+        axes.set_xlim(0, most * 1.25 or 1)
+    axes.xaxis.set_major_formatter(with_commas)
+
+
+def _logarithmic(axes: Axes) -> str:
+    return ", logarithmic" if axes.get_xscale() == "log" else ""
+
+
+def _colour(row: Throughput) -> str:
+    return OUR_COLOUR if row.contender.startswith(OURS) else THEIR_COLOUR
+
+
+def _beside(axes: Axes, place: int, end: float, text: str) -> None:
+    """Write beside the end of a bar."""
+    axes.annotate(text, (end, place), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8)
+
+
 def _cpu(rows: Sequence[Throughput]) -> Figure:
-    """A bar for each contender and workload, in parts by process."""
+    """A bar for each contender and workload, and beside it how its processes share it."""
     rows = sorted(rows, key=lambda row: sum(row.cpu_s_per_million.values()), reverse=True)
     roles = list(dict.fromkeys(role for row in rows for role in row.cpu_s_per_million))
-    figure = Figure(figsize=(WIDTH, 0.26 * len(rows) + 1.3), layout="constrained")
-    axes = figure.subplots()
+    totals = [sum(row.cpu_s_per_million.values()) for row in rows]
+    places = range(len(rows))
+    figure = Figure(figsize=(WIDTH, 0.24 * len(rows) + 1.3), layout="constrained")
+    total, shares = figure.subplots(1, 2, sharey=True)
+    total.barh(places, totals, color=[_colour(row) for row in rows], height=0.7)
+    for place, seconds in enumerate(totals):
+        _beside(total, place, seconds, short(seconds))
+    _scale(total, totals)
+    total.set_title("contender, workload, requests in flight")
+    total.set_xlabel(f"CPU seconds per million operations{_logarithmic(total)}")
+    total.set_yticks(places, [f"{row.contender}, {row.workload}, {row.in_flight}" for row in rows])
     ends = [0.0] * len(rows)
     for number, role in enumerate(roles):
-        parts = [row.cpu_s_per_million.get(role, 0.0) for row in rows]
+        parts = [
+            100 * row.cpu_s_per_million.get(role, 0.0) / (whole or 1)
+            for row, whole in zip(rows, totals, strict=True)
+        ]
         colour = COLOURS[number % len(COLOURS)]
-        axes.barh(range(len(rows)), parts, left=ends, label=role, color=colour, height=0.7, edgecolor="white")
+        shares.barh(places, parts, left=ends, label=role, color=colour, height=0.7)
         ends = [end + part for end, part in zip(ends, parts, strict=True)]
-    for place, end in enumerate(ends):
-        axes.annotate(
-            short(end), (end, place), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8
-        )
-    axes.set_yticks(
-        range(len(rows)), [f"{row.contender}, {row.workload}, {row.in_flight} in flight" for row in rows]
-    )
-    axes.set_xlim(0, max(ends) * 1.12 or 1)
-    axes.set_xlabel("CPU seconds per million operations, all server processes")
-    axes.xaxis.set_major_formatter(with_commas)
-    flat(axes)
+    shares.set_xlim(0, 100)
+    shares.set_xlabel("% by process")
+    flat(total)
+    flat(shares)
     figure.legend(loc="outside lower center", ncols=min(6, len(roles)))
     return figure
 
@@ -156,11 +169,9 @@ def _latency(rows: Sequence[Latency], look_of: _Looks) -> Figure:
             found = sorted((row.load * 100, ms) for row in rows if row.contender == name and (ms := of(row)))
             axes.plot(*columns(found), label=name if title == "p50" else None, **look_of[name])
         axes.set_title(title)
-        axes.set_yscale("log")
         axes.set_xticks(loads, [f"{load:g}" for load in loads])
         axes.set_xlim(min(loads) - 5, max(loads) + 5)
-        axes.yaxis.set_major_formatter(with_commas)
-        axes.yaxis.set_minor_formatter(NullFormatter())
+        _in_ms(axes)
     grid[0, 0].set_ylabel("ms, logarithmic")
     grid[0, 1].set_xlabel("load, % of each contender's own capacity")
     figure.legend(loc="outside lower center", ncols=3)
@@ -194,23 +205,27 @@ def _broadcast(histogram: str) -> Figure:
 def _tail(histogram: str) -> list[tuple[float, float]]:
     """Return (1 / share above, ms), as far as there are requests to tell it."""
     latencies = Latencies.read(histogram)
-    count = latencies.count
-    steps = [10 ** (step / 25) for step in range(101)]
-    return [
-        (step, latencies.at(100 - 100 / step)) for step in steps if count and (step <= count or step == 1)
-    ]
+    steps = [10 ** (step / 25) for step in range(3, 101)]
+    return [(step, latencies.at(100 - 100 / step)) for step in steps if step <= latencies.count]
 
 
 def _tail_axis(axes: Axes) -> None:
     axes.set_xscale("log")
-    axes.set_yscale("log")
-    axes.set_xlim(1, 1.2e4)
-    axes.set_xticks([1 / (1 - at / 100) for at in _TAILS], [f"{at:g} %" for at in _TAILS])
+    axes.set_xlim(left=10 ** (3 / 25))
+    end = axes.get_xlim()[1]
+    shown = {1 / (1 - at / 100): f"{at:g} %" for at in _TAILS}
+    axes.set_xticks([at for at in shown if at < end], [text for at, text in shown.items() if at < end])
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_formatter(with_commas)
-    axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("percentile")
     axes.set_ylabel("ms, logarithmic")
+    _in_ms(axes)
+
+
+def _in_ms(axes: Axes) -> None:
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(with_commas)
 
 
 def _whiskers(spreads: Sequence[Spread]) -> list[list[float]]:

@@ -210,7 +210,7 @@ def read(path: Path) -> Result:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise NotAResult(f"{file}: no result of the benchmark: {error}") from None
     found = plain.get("format") if isinstance(plain, dict) else None
-    if not isinstance(found, int):
+    if not isinstance(found, int) or isinstance(found, bool):
         raise NotAResult(f"{file}: no result of the benchmark: it does not say its format")
     if found != FORMAT:
         raise NotAResult(f"{file}: a result in format {found}, and this version reads format {FORMAT}")

@@ -91,4 +91,4 @@ def told(verdicts: list[Verdict]) -> str:
         for state in ("holds", "falls short", "not measured")
     }
     said = f"Of {len(bound)} figures with a bound {count['holds']} hold and {count['falls short']} fall short"
-    return f"{said}; {count['not measured']} were not measured." if count["not measured"] else f"{said}."
+    return f"{said}; {count['not measured']} not measured." if count["not measured"] else f"{said}."

@@ -13,7 +13,7 @@ from api.exposition import API_METRICS, HOST_METRICS, exposition
 from api.meters import Meters
 from api.problems import MEANINGS, TYPE_PREFIX, Code
 from api.routes import ROUTES
-from bench.report import TARGETS
+from bench.targets import TARGETS
 from binkeeper.cli import app
 from binkeeper.settings import PREFIX, Settings
 from engine.entries import EFFECTS, Kind
