@@ -41,24 +41,28 @@ WIDTH = 8.6
 
 
 def looks(names: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Return each contender's colour, marker and dashes: ours in blue and broad."""
+    """Return each contender's colour, marker and dashes: ours in blue, broad and whole."""
     ours = [name for name in names if name.startswith(OURS)]
     theirs = [name for name in names if not name.startswith(OURS)]
     return {
         name: {
             "color": colours[number % len(colours)],
             "marker": MARKERS[names.index(name) % len(MARKERS)],
-            "linestyle": _DASHES[number // len(colours) % len(_DASHES)],
+            "linestyle": dashes[number % len(dashes)],
             "linewidth": width,
             "markersize": 4.0,
         }
-        for colours, found, width in ((_OUR_COLOURS, ours, 2.0), (_THEIR_COLOURS, theirs, 1.2))
+        for found, colours, dashes, width in (
+            (ours, _OUR_COLOURS, "-", 2.0),
+            (theirs, _THEIR_COLOURS, _DASHES, 1.2),
+        )
         for number, name in enumerate(found)
     }
 
 
-def flat(axes: Axes) -> None:
-    """Leave out what bars do not need."""
+def flat(axes: Axes, bars: int) -> None:
+    """Leave out what so many bars do not need."""
+    axes.set_ylim(-0.6, bars - 0.4)
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=False, axis="y")
     axes.spines["left"].set_visible(False)

@@ -93,7 +93,7 @@ def _bars(axes: Axes, rows: Sequence[Throughput]) -> None:
     for place, spread in enumerate(spreads):
         _beside(axes, place, spread.most, f"{spread.median:,.0f}")
     axes.set_yticks(range(len(rows)), [f"{row.contender}, {row.in_flight} in flight" for row in rows])
-    flat(axes)
+    flat(axes, len(rows))
 
 
 def _scale(axes: Axes, values: Sequence[float]) -> None:
@@ -147,8 +147,8 @@ def _cpu(rows: Sequence[Throughput]) -> Figure:
         ends = [end + part for end, part in zip(ends, parts, strict=True)]
     shares.set_xlim(0, 100)
     shares.set_xlabel("% by process")
-    flat(total)
-    flat(shares)
+    flat(total, len(rows))
+    flat(shares, len(rows))
     figure.legend(loc="outside lower center", ncols=min(6, len(roles)))
     return figure
 
