@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
@@ -46,6 +47,7 @@ def figures(
     from bench.figures import measure  # noqa: PLC0415
     from bench.plan import QUICK, Plan  # noqa: PLC0415
     from bench.report import show  # noqa: PLC0415
+    from bench.result import Result  # noqa: PLC0415
 
     asked = {"rounds": rounds, "seconds": seconds, "bins": bins, "resting_bins": resting_bins}
     given = {name: value for name, value in asked.items() if value is not None}
@@ -54,7 +56,8 @@ def figures(
     if as_json:
         typer.echo(json.dumps(found, indent=1))
     else:
-        show(found, Console())
+        run = {"date": datetime.now(UTC).isoformat(), "quick": quick, "seed": plan.seed, "figures": found}
+        show(Result.of({**{key: found[key] for key in ("seconds", "commit", "audits")}, **run}), Console())
 
 
 @app.command()
@@ -67,8 +70,8 @@ def limits(
 ) -> None:
     """Measure what the figures would be with a host that decides nothing: their ceilings."""
     from bench.limits import measure  # noqa: PLC0415
+    from bench.limits_table import show_limits  # noqa: PLC0415
     from bench.plan import QUICK, Plan  # noqa: PLC0415
-    from bench.report import show_limits  # noqa: PLC0415
 
     given = {name: value for name, value in (("rounds", rounds), ("seconds", seconds)) if value is not None}
     plan = dataclasses.replace(QUICK if quick else Plan(), **given)  # type: ignore[arg-type]

@@ -48,6 +48,10 @@ class Latencies:
         """How many there are."""
         return int(self._histogram.total_count)
 
+    def at(self, percent: float) -> float:
+        """Return a percentile in ms."""
+        return float(self._histogram.get_value_at_percentile(percent)) / 1000
+
     def figures(self) -> dict[str, float]:
         """Return percentiles and the largest, in ms; nothing where there are none."""
         if not self.count:

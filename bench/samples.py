@@ -79,3 +79,12 @@ class Rounds:
 def rounded(value: float, digits: int = 4) -> float:
     """Return a value with so many significant digits, for people and for files."""
     return float(f"{value:.{digits}g}")
+
+
+def short(value: object) -> str:
+    """Return a value as people read it in tables: three digits, or all before the point; nothing for None."""
+    if value is None:
+        return ""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    return f"{value:,.0f}" if abs(value) >= 999.5 else f"{value:.3g}"

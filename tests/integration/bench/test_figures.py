@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from bench.figures import RATIOS
-from bench.report import TARGETS
+from bench.targets import TARGETS
 
 _SMALL = ("--quick", "--rounds", "1", "--seconds", "0.3", "--bins", "100", "--resting-bins", "1000")
 

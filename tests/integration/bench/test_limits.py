@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from bench.limits import RATIOS
-from bench.report import TARGETS
 
 
 @pytest.mark.slow
@@ -40,7 +39,6 @@ def test_a_run_prints_a_ceiling_for_each_figure_that_compares_rates() -> None:
         assert done.returncode == 0, done.stderr
         assert list(Path(folder).iterdir()) == []
     figures = json.loads(done.stdout)
-    assert {name.removeprefix("bare_") for name in RATIOS} <= {target.key for target in TARGETS}
     for name in RATIOS:
         assert 0 < figures[f"{name}_min"] <= figures[name] <= figures[f"{name}_max"]
     assert figures["audited"] is True

@@ -13,7 +13,8 @@ from api.exposition import API_METRICS, HOST_METRICS, exposition
 from api.meters import Meters
 from api.problems import MEANINGS, TYPE_PREFIX, Code
 from api.routes import ROUTES
-from bench.report import TARGETS
+from bench.report import with_figures
+from bench.result import read
 from binkeeper.cli import app
 from binkeeper.settings import PREFIX, Settings
 from engine.entries import EFFECTS, Kind
@@ -169,13 +170,10 @@ def test_every_promise_names_tests_that_exist() -> None:
             assert (ROOT / name).is_file(), f"{number}: {name} is gone"
 
 
-def test_every_figure_has_its_place() -> None:
-    text = text_of(README)
-    block = text[text.index("<!-- figures:begin -->") : text.index("<!-- figures:end -->")]
-    assert set(re.findall(r"^\| `(\w+)` \|", block, re.MULTILINE)) == {target.key for target in TARGETS}
-    for target in TARGETS:
-        assert f"at {'most' if target.is_most else 'least'} {target.bound:,g} |" in block, target.key
-    assert "python -m bench figures --json" in section(README, "What was measured")
+def test_the_readmes_figures_are_those_of_the_result_that_it_links() -> None:
+    text = section(README, "What was measured")
+    (report,) = set(re.findall(r"\((bench/results/[^)]+/report\.md)\)", text))
+    assert with_figures(text, read((ROOT / report).parent), report) == text
 
 
 @pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
