@@ -62,6 +62,9 @@ def bench(
     rounds: Rounds = None,
     seconds: Seconds = None,
     seed: Annotated[int, typer.Option(min=0, help="Of all that is drawn.")] = 1,
+    sales: Annotated[
+        Path | None, typer.Option(help="Sales to replay, .csv or .csv.gz (default: made up).")
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for the report (default bench/results/<date>).")
     ] = None,
@@ -76,7 +79,7 @@ def bench(
     asked = {"rounds": rounds, "seconds": seconds, "seed": seed}
     given = {name: value for name, value in asked.items() if value is not None}
     plan = dataclasses.replace(QUICK if quick else Plan(), **given)  # type: ignore[arg-type]
-    result = _measured(measure, plan)
+    result = _measured(lambda plan, say: measure(plan, say, sales), plan)
     folder = out or _RESULTS / result.date[:16].replace(":", "")
     write_report(result, folder)
     if as_json:
@@ -94,6 +97,7 @@ def compare(
     as_json: Json = False,
 ) -> None:
     """Say what changed between two results, with noise taken into account."""
+    from bench.compare import as_json as json_of  # noqa: PLC0415
     from bench.compare import compare_files, show_comparison  # noqa: PLC0415
     from bench.result import NotAResult  # noqa: PLC0415
 
@@ -102,7 +106,7 @@ def compare(
     except NotAResult as error:
         raise _failure(error) from None
     if as_json:
-        typer.echo(json.dumps(found.plain(), indent=1))
+        typer.echo(json_of(found))
     else:
         show_comparison(found, Console())
 
@@ -116,7 +120,8 @@ def limits(
     seconds: Seconds = None,
 ) -> None:
     """Measure what the figures would be with a host that decides nothing: their ceilings."""
-    from bench.limits import measure, show_limits  # noqa: PLC0415
+    from bench.limits import measure  # noqa: PLC0415
+    from bench.limits_table import show_limits  # noqa: PLC0415
     from bench.plan import QUICK, Plan  # noqa: PLC0415
 
     given = {name: value for name, value in (("rounds", rounds), ("seconds", seconds)) if value is not None}

@@ -4,7 +4,7 @@ import contextlib
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import psutil
@@ -159,8 +159,8 @@ class Contender:
     load: Load
     in_flight: int
     """How many requests are under way when its capacity is measured."""
-    not_for: frozenset[str] = field(default=frozenset())
-    """Workloads that it has no way to do."""
+    operations: int = 1
+    """How many a request carries."""
 
     def cpu_s(self) -> dict[str, float]:
         """Return the CPU seconds used until now, the caller's as `client`."""

@@ -16,8 +16,7 @@ from bench.workloads import Workload
 
 _HEAD_END = b"\r\n\r\n"
 _LENGTH = b"content-length:"
-_DONE = 201
-_NOTHING_HAPPENED = frozenset((429, 503))
+_OUTCOMES = {b"201": ACCEPTED, b"409": REFUSED, b"429": UNAVAILABLE, b"503": UNAVAILABLE}
 
 
 class HttpLoad(Driven):
@@ -35,10 +34,10 @@ class HttpLoad(Driven):
     @asynccontextmanager
     async def sending(
         self, workload: Workload, salt: int, drive: Drive, width: int
-    ) -> AsyncIterator["_Requests"]:
+    ) -> AsyncIterator["Requests"]:
         """See `Driven.sending`: `width` connections; a request for which none is free waits."""
         loop = asyncio.get_running_loop()
-        requests = _Requests(self._templates(workload), workload, salt, drive)
+        requests = self.requests(workload, salt, drive)
         made = [
             loop.create_connection(lambda: _Connection(requests), self._host, self._port)
             for _ in range(width)
@@ -51,30 +50,35 @@ class HttpLoad(Driven):
             for connection in connections:
                 connection.close()
 
+    def requests(self, workload: Workload, salt: int, drive: Drive) -> "Requests":
+        """Return what makes the requests of a workload."""
+        return Requests(self._templates(workload), workload, salt, drive)
+
     def _templates(self, workload: Workload) -> dict[int, bytes]:
         """Return for each number of lines a request in which a key and that many SKUs are missing."""
         line = f'{{"site":"{workload.name}","sku":"%b","quantity":1}}'
         if workload.lines_max == 1:
-            return {1: self._template(workload, line, 1)}
+            return {1: self.template(line, len(workload.sku(0)))}
         return {
-            lines: self._template(workload, '{"lines":[' + ",".join([line] * lines) + "]}", lines)
+            lines: self.template('{"lines":[' + ",".join([line] * lines) + "]}", lines * len(workload.sku(0)))
             for lines in range(workload.lines_min, workload.lines_max + 1)
         }
 
-    def _template(self, workload: Workload, body: str, lines: int) -> bytes:
-        """Return a request with a body in which so many SKUs are missing; all have the same length."""
+    def template(self, body: str, filled: int) -> bytes:
+        """Return a request in which the key and parts of the body are missing: %b, together `filled` long."""
+        length = len(body) - body.count("%b") * len("%b") + filled
         head = (
             f"POST {self._path} HTTP/1.1\r\n"
             f"Host: {self._host}:{self._port}\r\n"
             f"Authorization: Bearer {self._token}\r\n"
             "Content-Type: application/json\r\n"
             "Idempotency-Key: %b\r\n"
-            f"Content-Length: {len(body) + lines * (len(workload.sku(0)) - len('%b'))}\r\n\r\n"
+            f"Content-Length: {length}\r\n\r\n"
         )
         return (head + body).encode()
 
 
-class _Requests:
+class Requests:
     """Sends requests over those connections that are free."""
 
     def __init__(self, templates: dict[int, bytes], workload: Workload, salt: int, drive: Drive) -> None:
@@ -82,18 +86,26 @@ class _Requests:
         self._demand = Demand(workload, salt)
         self.draws = self._demand.draws
         self.drive = drive
-        self._skus = [workload.sku(index).encode() for index in range(workload.bins)]
+        self.skus = [workload.sku(index).encode() for index in range(workload.bins)]
         self.free: list[_Connection] = []
         self._waiting: deque[tuple[int, bytes]] = deque()
 
     def send(self, number: int) -> None:
         """Send the next reserve, as soon as a connection is free."""
-        key, bins = self._demand.of(number)
-        request = self._templates[len(bins)] % (key.encode(), *map(self._skus.__getitem__, bins))
+        request = self.next(number)
         if self.free:
             self.free.pop().send(number, request)
         else:
             self._waiting.append((number, request))
+
+    def next(self, number: int) -> bytes:
+        """Return the next request, whose number this is."""
+        key, bins = self._demand.of(number)
+        return self._templates[len(bins)] % (key.encode(), *map(self.skus.__getitem__, bins))
+
+    def outcome(self, response: bytes) -> int | None:
+        """Return what a response says, or None when it is none that a server may give."""
+        return _OUTCOMES.get(response[9:12])
 
     def answered(self, connection: "_Connection", number: int, outcome: int) -> None:
         """A connection is free again."""
@@ -107,7 +119,7 @@ class _Requests:
 class _Connection(asyncio.Protocol):
     """One connection with at most one request under way."""
 
-    def __init__(self, requests: _Requests) -> None:
+    def __init__(self, requests: Requests) -> None:
         self._requests = requests
         self._transport: asyncio.Transport | None = None
         self._buffer = b""
@@ -144,15 +156,11 @@ class _Connection(asyncio.Protocol):
         self._buffer = b""
         number, self._number = self._number, None
         assert number is not None, "an answer that nobody asked for"
-        status = int(buffer[9:12])
-        if status == _DONE:
-            self._requests.answered(self, number, ACCEPTED)
-        elif status in _NOTHING_HAPPENED:
-            self._requests.answered(self, number, UNAVAILABLE)
-        elif status == 409:
-            self._requests.answered(self, number, REFUSED)
-        else:
+        outcome = self._requests.outcome(buffer)
+        if outcome is None:
             self._requests.drive.failed(ConnectionError(buffer.decode(errors="replace")))
+        else:
+            self._requests.answered(self, number, outcome)
 
 
 def length_of(buffer: bytes, head_end: int) -> int:

@@ -30,8 +30,10 @@ class Latencies:
 
     @classmethod
     def read(cls, text: str) -> Self:
-        """Return the latencies that `text` wrote."""
+        """Return the latencies that `text` wrote; none where it is empty."""
         made = cls()
+        if not text:
+            return made
         made._histogram = HdrHistogram.decode(text)
         return made
 

@@ -29,6 +29,7 @@ _KINDS = {
     "warehouse": "bench.warehouse_load:WarehouseLoad",
     "broadcast": "bench.broadcast_load:BroadcastLoad",
     "http": "bench.http_load:HttpLoad",
+    "http-batches": "bench.batches_load:BatchesLoad",
     "open-lanes": "bench.open_lanes:OpenLanes",
     "open-http": "bench.open_http:OpenHttp",
     "copy": "bench.peers.copy_load:CopyLoad",

@@ -18,6 +18,7 @@ from persistence.migrate import migrate
 
 _FILL_IN_FLIGHT = 256
 """Fewer than a host lets wait however slow it is: see `actors.intake`."""
+_BATCHES_IN_FLIGHT = 4
 _RESERVE = "/v1/reservations"
 
 
@@ -33,6 +34,7 @@ class Ring:
         self.machine: dict[str, Any] = {}
         self.lanes: Contender
         self.http: Contender
+        self.batches: Contender
         self.warehouse: Contender
         """Lanes, for the workload of that name."""
         self.peers: dict[str, Contender] = {}
@@ -71,6 +73,9 @@ class Ring:
         self.http = self._own(
             "http", "Binkeeper, HTTP", await self.load(stack, "http", **http, path=_RESERVE), plan.connections
         )
+        batches = await self.load(stack, "http-batches", **http, operations=plan.batch)
+        self.batches = self._own("http_batches", "Binkeeper, HTTP batches", batches, _BATCHES_IN_FLIGHT)
+        self.batches.operations = plan.batch
         self.warehouse = self._own(
             "lanes", "Binkeeper, lanes", await self.load(stack, "warehouse", **lanes), plan.in_flight
         )

@@ -36,7 +36,7 @@ class Throughput:
         )
         after = contender.cpu_s()
         contender.store.count(workload, told)
-        self.ops_s.append(told["ops_s"])
+        self.ops_s.append(told["ops_s"] * contender.operations)
         if told["operations"]:
             self.p50_ms.append(told["p50_ms"])
             self.latencies.add(Latencies.read(told["histogram"]))

@@ -4,24 +4,29 @@ import asyncio
 import dataclasses
 import datetime as dt
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 from bench.contenders import Contender
 from bench.growth import Growth
 from bench.machine import commit
+from bench.opponents import measure_actors, start_opponents
 from bench.paces import Paces
 from bench.plan import Plan
 from bench.recovery import recover
+from bench.replaying import replay
 from bench.result import FORMAT, Result
 from bench.ring import Ring
 from bench.rounds import Throughput
 from bench.samples import Rounds, rounded
-from bench.workloads import Workload, flash_sale, orders, retail, spread
+from bench.workloads import Workload, flash_sale, orders, retail, spread, warehouse
 
 _COPY_ROWS = 2_000
 _ORDER_LINES = 5
+_DURABLE_PEERS = frozenset({"procedure", "batched", "redis_256", "redis_pipelined", "tigerbeetle"})
+"""Those that get three quarters of our capacity offered in open loop. Services over HTTP are far below it."""
 _TAIL_S = 2.0
 """How long the load before a kill goes on, so that there is a tail of the ledger to apply again."""
 
@@ -47,12 +52,14 @@ RATIOS = {
 class Run:
     """One run. `say` is told what is being done."""
 
-    def __init__(self, plan: Plan, say: Callable[[str], None]) -> None:
+    def __init__(self, plan: Plan, say: Callable[[str], None], sales: Path | None = None) -> None:
         self._plan = plan
+        self._sales = sales
         self._say = say
         self.spread = spread(plan.bins, plan.seed)
         self.hot = flash_sale(plan.seed)
         self.retail = retail(plan.retail_bins, plan.seed)
+        self.warehouse = warehouse(plan.bins, plan.seed)
         self.orders = orders(plan.bins, plan.seed, lines_min=_ORDER_LINES, lines_max=_ORDER_LINES)
         self._samples = Rounds()
         self._measured: list[Throughput] = []
@@ -70,11 +77,16 @@ class Run:
         async with AsyncExitStack() as stack:
             self._ring = ring = await Ring.start(self._plan, self._say, stack)
             self._growth, self._paces = Growth(ring), Paces(ring)
-            await self._fill()
-            self._measured = self._entries()
-            for number in range(1, self._plan.rounds + 1):
-                await self._round(number)
-            await self._open_loop()
+            async with AsyncExitStack() as peers:
+                workloads = (self.spread, self.hot, self.retail, self.orders)
+                await start_opponents(ring, workloads, peers)
+                await self._fill(workloads)
+                self._measured = self._entries()
+                for number in range(1, self._plan.rounds + 1):
+                    await self._round(number)
+                await self._open_loop()
+            self._known |= await measure_actors(ring)
+            self._known |= await replay(ring, self._sales)
             await self._growth.against_in_flight()
             await self._growth.against_lines()
             await self._growth.against_hosts()
@@ -85,10 +97,10 @@ class Run:
 
     # Before the rounds
 
-    async def _fill(self) -> None:
+    async def _fill(self, workloads: Sequence[Workload]) -> None:
         ring, plan = self._ring, self._plan
         self._say("receiving stock, and warming up")
-        for workload in (self.spread, self.hot, self.retail, self.orders):
+        for workload in (*workloads, self.warehouse):
             await ring.fill(workload)
         for contender in (ring.lanes, ring.http, *ring.peers.values()):
             told = await contender.load.ask(
@@ -109,16 +121,25 @@ class Run:
         alone = dataclasses.replace(ring.lanes, key="alone", in_flight=1)
         who: list[tuple[Contender, tuple[Workload, ...]]] = [
             (ring.lanes, (self.spread, self.hot, self.retail)),
+            (ring.warehouse, (self.warehouse,)),
             (lanes_32, (self.spread,)),
             (alone, (self.spread,)),
             (ring.http, (self.spread, self.hot, self.orders)),
-            *((peer, (self.spread, self.hot, self.orders)) for peer in ring.peers.values()),
+            (ring.batches, (self.spread,)),
         ]
+        single = (self.spread, self.hot)
+        more = {
+            "procedure": (*single, self.retail),
+            "expert": (*single, self.orders),
+            "orm": (*single, self.orders),
+            f"redis_{plan.clients}": (self.spread,),
+            f"redis_{plan.in_flight}": (*single, self.retail),
+        }
+        who += [(peer, more.get(key, single)) for key, peer in ring.peers.items()]
         return [
             Throughput(contender, workload, contender.in_flight)
             for contender, workloads in who
             for workload in workloads
-            if workload.name not in contender.not_for
         ]
 
     # A round
@@ -163,6 +184,9 @@ class Run:
         for load in self._plan.loads:
             rate = load * self._samples.median("http_spread_ops_s")
             await paces.offer(ring.http, self.spread, load=load, rate=rate)
+        for peer in ring.peers.values():
+            if peer.key in _DURABLE_PEERS:
+                await paces.offer(peer, self.spread, load=0.75, rate=0.75 * capacity)
         self._broadcast = await paces.heard(self.spread, load=0.5, rate=0.5 * capacity)
 
     async def _recover(self) -> None:
@@ -185,35 +209,37 @@ class Run:
             "throughput_1m_vs_1k": rounded(growth.bins[-1]["ops_s"] / growth.bins[0]["ops_s"]),
             "bytes_per_bin_1m": growth.memory[-1]["bytes_per_bin"],
             "broadcast_p99_ms_at_50": self._broadcast["p99_ms"],
-            "broadcast_unheard": self._broadcast["unheard"],
+            "broadcast_unheard": self._broadcast.pop("unheard"),
             "cpu_s_per_million": rounded(sum(used for role, used in cpu.items() if role != "client")),
             **{f"cpu_s_per_million_{role}": used for role, used in cpu.items()},
             "recovery_largest_s": max(row["seconds"] for row in self._recoveries),
             **self._known,
         }
-        return Result(
-            format=FORMAT,
-            date=began.isoformat(timespec="seconds").replace("+00:00", "Z"),
-            seconds=rounded(seconds),
-            quick=self._plan.growth_bins[-1] < Plan().growth_bins[-1],
-            seed=self._plan.seed,
-            commit=commit(),
-            plan=dataclasses.asdict(self._plan),
-            machine=ring.machine,
-            figures=figures,
-            rounds=self._samples.values(),
-            ratios={name: list(pair) for name, pair in RATIOS.items()},
-            throughput=[entry.plain() for entry in self._measured],
-            latency_by_load=self._paces.rows,
-            growth=growth.plain(),
-            memory=growth.memory,
-            recovery=self._recoveries,
-            broadcast=self._broadcast,
-            not_run=ring.not_run,
-            audits=sum(store.audits for store in ring.stores()),
+        return Result.of(
+            {
+                "format": FORMAT,
+                "date": began.isoformat(timespec="seconds").replace("+00:00", "Z"),
+                "seconds": rounded(seconds),
+                "quick": self._plan.growth_bins[-1] < Plan().growth_bins[-1],
+                "seed": self._plan.seed,
+                "commit": commit(),
+                "plan": {name: str(value) for name, value in dataclasses.asdict(self._plan).items()},
+                "machine": ring.machine,
+                "figures": figures,
+                "rounds": self._samples.values(),
+                "ratios": {name: list(pair) for name, pair in RATIOS.items()},
+                "throughput": [entry.plain() for entry in self._measured],
+                "latency_by_load": self._paces.rows,
+                "growth": growth.plain(),
+                "memory": growth.memory,
+                "recovery": self._recoveries,
+                "broadcast": self._broadcast,
+                "not_run": ring.not_run,
+                "audits": sum(store.audits for store in ring.stores()),
+            }
         )
 
 
-def measure(plan: Plan, say: Callable[[str], None]) -> Result:
-    """Run a plan. Raises LoadFailed or AuditFailed."""
-    return asyncio.run(Run(plan, say).result())
+def measure(plan: Plan, say: Callable[[str], None], sales: Path | None = None) -> Result:
+    """Run a plan, with a file of sales to replay. Raises LoadFailed or AuditFailed."""
+    return asyncio.run(Run(plan, say, sales).result())

@@ -7,10 +7,13 @@ the same durability.
 import asyncio
 import importlib.metadata
 import re
+from math import ceil
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from bench.audit import confirm
+from bench.contenders import PeerStore
 from bench.load_process import LoadFailed
 from bench.peers.shop import Shop
 from bench.workloads import Workload
@@ -69,6 +72,46 @@ class Procedure(Shop):
         """
         reserved, done = sum(await self.reserved(workload)), self._done.get(workload.name, 0)
         return [] if reserved == done else [f"{done} transactions, {reserved} units reserved"]
+
+
+class ProcedureStore(PeerStore):
+    """What pgbench did: it tells how often it reserved, and not from which bins."""
+
+    def __init__(self, procedure: Procedure) -> None:
+        super().__init__("stored procedure, pgbench", procedure)
+        self._procedure = procedure
+
+    def count(self, workload: Workload, told: dict[str, Any]) -> None:
+        """See `Store.count`: the procedure itself counts what pgbench says."""
+
+    async def audit(self, workload: Workload) -> None:
+        """See `Store.audit`."""
+        confirm(f"{self.name}, {workload.name}", await self._procedure.problems(workload))
+        self.audits += 1
+
+
+class PgbenchLoad:
+    """pgbench, asked like a load generator; only in closed loop, and only for its rate and mean."""
+
+    cpu_s = 0.0
+    """It is not counted."""
+
+    def __init__(self, procedure: Procedure) -> None:
+        self._procedure = procedure
+
+    async def ask(self, do: str, workload: Workload, salt: int, **options: Any) -> dict[str, Any]:  # noqa: ANN401 - plain values
+        """See `LoadProcess.ask`."""
+        assert do == "closed", "pgbench tells no percentiles"
+        seconds = ceil(options["seconds"])
+        told = await self._procedure.run(workload, salt, clients=options["in_flight"], seconds=seconds)
+        return {
+            "acknowledged": {"all": told["operations"]},
+            "unknown": {},
+            "ops_s": told["ops_s"],
+            "p50_ms": told["mean_ms"],
+            "operations": told["operations"],
+            "histogram": "",
+        }
 
 
 def read_report(text: str) -> dict[str, Any]:

@@ -33,7 +33,7 @@ _SETTINGS = {
     "fsync": "on",
     "synchronous_commit": "on",
     "full_page_writes": "on",
-    "max_connections": "100",
+    "max_connections": "200",
     "shared_buffers": "256MB",
     "wal_buffers": "16MB",
     "max_wal_size": "2GB",
