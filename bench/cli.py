@@ -1,5 +1,6 @@
-"""The command line: `binkeeper bench`, and `compare`, `limits` and `overload` below it."""
+"""The command line: `binkeeper bench`, and `compare`, `limits`, `overload` and `scale` below it."""
 
+import asyncio
 import dataclasses
 import json
 from collections.abc import Callable
@@ -155,3 +156,45 @@ def overload(
         typer.echo(f"falls short: {text}", err=True)
     if missing:
         raise typer.Exit(1)
+
+
+@app.command()
+def scale(
+    result: Annotated[
+        Path | None, typer.Argument(help="A result: its folder, or its result.json (default: the newest).")
+    ] = None,
+    *,
+    as_json: Json = False,
+    picture: Annotated[Path | None, typer.Option(help="Draw what is carried into this SVG.")] = None,
+    page: Annotated[Path | None, typer.Option(help="Replace the tables of this page.")] = None,
+    postgres_cores: Annotated[int | None, typer.Option(min=1, help="Of each Postgres server.")] = None,
+    postgres_url: Annotated[
+        str | None, typer.Option(help="A database whose ledger tells what an entry takes on disk.")
+    ] = None,
+) -> None:
+    """Work out what many hosts and Postgres servers carry, from the costs that a result measured."""
+    from bench.basis import ENTRY_BYTES, basis_of, entry_bytes_of, newest  # noqa: PLC0415
+    from bench.result import NotAResult  # noqa: PLC0415
+    from bench.scale import Site  # noqa: PLC0415
+    from bench.scale_table import as_plain, renew, show  # noqa: PLC0415
+
+    if page is not None and postgres_cores is not None:
+        raise typer.BadParameter("the page's tables are of the usual number of cores")
+    site = Site() if postgres_cores is None else Site(postgres_cores=postgres_cores)
+    try:
+        entry_bytes = ENTRY_BYTES if postgres_url is None else asyncio.run(entry_bytes_of(postgres_url))
+        basis = basis_of(result or newest(_RESULTS), entry_bytes)
+        if page is not None:
+            renew(page, basis)
+        if picture is not None:
+            from bench.scale_picture import draw  # noqa: PLC0415 - matplotlib is a development tool
+
+            draw(basis, site, picture)
+    except NotAResult as error:
+        raise _failure(error) from None
+    except ModuleNotFoundError as error:
+        raise _failure(_Missing(error)) from None
+    if as_json:
+        typer.echo(json.dumps(as_plain(basis, site), indent=1))
+    else:
+        show(basis, site, Console())
