@@ -9,7 +9,7 @@ from bench.queueing import Seen, World, closed, open_loop
 from bench.scale import Carried, Site
 
 LOG_SHARE = 0.5
-"""Of the time of a commit alone: what passes while the log is written, and no core is needed. Not measured."""
+"""Of the time of a commit alone: while the log is written, and no core is needed. Not measured."""
 _REQUESTS = 12_000
 _SIMULATED_S = (0.1, 2.0)
 """At least and at most."""
@@ -79,7 +79,7 @@ def _apart_ms(world: World, rate_s: float) -> tuple[float, float]:
 
 
 def _apart(basis: Basis, hosts: int, postgres_cores: int = 1) -> World:
-    """Return hosts on one Postgres server: what a commit costs it beyond the time of a bare one is done beside it."""
+    """Return hosts on a Postgres server. What a commit costs it beyond a bare one is done beside it."""
     host, postgres = basis.cpu_us["host"], basis.cpu_us["postgres"]
     log_us = LOG_SHARE * basis.commit_ms * 1e3
     once_us = min(basis.commit_ms * 1e3 - log_us, postgres.commit_us)

@@ -145,7 +145,7 @@ def from_plain(text: str) -> Basis:
 
 
 async def entry_bytes_of(postgres_url: str) -> float:
-    """Return what an entry takes on the disk of a database, indexes included. Raises NotAResult without one."""
+    """Return what an entry takes on the disk of a database, with indexes. Raises NotAResult without one."""
     connection = await asyncpg.connect(postgres_url)
     try:
         found = await connection.fetchval(

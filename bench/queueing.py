@@ -134,7 +134,7 @@ class Log:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
-    """What is simulated. Costs are seconds on a core; `_once_s` is for a commit, `_each_s` for an operation."""
+    """What is simulated. Costs are seconds on a core: `_once_s` for a commit, `_each_s` for an operation."""
 
     hosts: int = 1
     shares: Sequence[float] = ()

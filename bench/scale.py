@@ -1,9 +1,10 @@
-"""The model of scale: what so many hosts on so many Postgres servers carry, from costs measured on one machine.
+"""The model of scale: what hosts on so many Postgres servers carry, from costs measured on one machine.
 
 Hosts commit again and again, each its own batch. Let a commit begin every T seconds, at most `CYCLE_MS`,
 so that an answer leaves within 2 T, and let a batch carry b operations. Each resource must do its part of
 that in T: `fixed + b * each <= T`. The least b over all resources is what is carried, and the resource that
-allows no more is the bottleneck. With too many hosts on a server not even batches of one fit: T is longer then.
+allows no more is the bottleneck. With too many hosts on a server not even batches of one fit: then T is
+longer, and nothing is shared.
 """
 
 from collections.abc import Sequence
@@ -164,8 +165,8 @@ def changes(site: Site, basis: Basis) -> dict[str, tuple[Basis, Site]]:
     lighter_us = max(postgres.operation_us / 2, postgres.operation_us - SKU_INDEX_US)
     return {
         "as it is": (basis, site),
-        "host at half its cost": (basis.with_cost("host", cheaper), site),
-        "no index on the SKU": (basis.with_cost("postgres", Cost(lighter_us, postgres.commit_us)), site),
-        "twice Postgres's cores": (basis, replace(site, postgres_cores=2 * site.postgres_cores)),
+        "half a host's cost": (basis.with_cost("host", cheaper), site),
+        "no SKU index": (basis.with_cost("postgres", Cost(lighter_us, postgres.commit_us)), site),
+        "twice the cores": (basis, replace(site, postgres_cores=2 * site.postgres_cores)),
         "one NATS server": (basis, replace(site, nats_servers=1)),
     }

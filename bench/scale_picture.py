@@ -1,6 +1,7 @@
-"""The model of scale as a picture: what is carried over the number of hosts, a line for each number of servers."""
+"""The model of scale as a picture: what is carried by so many hosts, a line for each number of servers."""
 
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
@@ -12,6 +13,7 @@ from bench.scale import HOST, Site, carry
 from bench.scale_table import SERVERS
 
 _HOSTS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000)
+_CIRCLES: Any = {"linestyle": "", "marker": "o", "markersize": 9, "mfc": "none", "color": "#444444"}
 
 
 def draw(basis: Basis, site: Site, path: Path) -> None:
@@ -29,10 +31,10 @@ def draw(basis: Basis, site: Site, path: Path) -> None:
                 label=f"{servers:,} Postgres" + (", as it is built" if servers == 1 else ""),
             )
             beyond = [(one.hosts, one.rate_s) for one in found if one.bottleneck != HOST]
-            axes.plot(*columns(beyond), linestyle="", marker="o", markersize=9, mfc="none", color="#444444")
+            label = {"label": "a host is not the bottleneck"} if servers == 1 else {}
+            axes.plot(*columns(beyond), **_CIRCLES, **label)
         uneven = [(hosts, carry(basis, hosts, hosts, site).uneven_s) for hosts in _HOSTS]
         axes.plot(*columns(uneven), color="#444444", linestyle=":", label="uneven demand, any number")
-        axes.plot([], [], linestyle="", marker="o", markersize=9, mfc="none", color="#444444", label="not host-bound")
         axes.set_xscale("log")
         axes.set_yscale("log")
         axes.xaxis.set_minor_locator(NullLocator())

@@ -37,10 +37,8 @@ class Rows(NamedTuple):
 
 
 def carried(basis: Basis, site: Site) -> list[Carried]:
-    """Return what each number of hosts carries on each number of Postgres servers, as far as all have work."""
-    return [
-        carry(basis, hosts, servers, site) for hosts in HOSTS for servers in SERVERS if servers <= hosts
-    ]
+    """Return what each number of hosts carries on each number of Postgres servers; none is without work."""
+    return [carry(basis, hosts, servers, site) for hosts in HOSTS for servers in SERVERS if servers <= hosts]
 
 
 def tables(basis: Basis, site: Site) -> Iterator[Rows]:
@@ -58,7 +56,11 @@ def show(basis: Basis, site: Site, console: Console) -> None:
     for found in tables(basis, site):
         shown = Table(title=found.title, title_justify="left", box=SIMPLE, pad_edge=False)
         for number, heading in enumerate(found.headings):
-            shown.add_column(heading, justify="left" if number < found.words else "right", overflow="fold")
+            is_word = number < found.words
+            least = 0 if is_word else max(len(row[number]) for row in found.rows)
+            shown.add_column(
+                heading, justify="left" if is_word else "right", min_width=least, overflow="fold"
+            )
         for row in found.rows:
             shown.add_row(*row)
         console.print(shown)
@@ -130,8 +132,8 @@ def _parts(page: str) -> tuple[str, str, str]:
     return before, inside, after
 
 
-def _rate(value: float) -> str:
-    return short(rounded(value, 3))
+def _thousands(rate_s: float) -> str:
+    return short(rounded(rate_s / 1e3, 3))
 
 
 def _costs(basis: Basis) -> Rows:
@@ -145,7 +147,7 @@ def _costs(basis: Basis) -> Rows:
 
 
 def _carried(basis: Basis, site: Site) -> Rows:
-    quantiles = [f"{name} at {load:.0%}" for load in LOADS for name in ("p50", "p99")]
+    quantiles = [f"{name} @{load * 100:.0f}" for load in LOADS for name in ("p50", "p99")]
     rows = []
     for found in carried(basis, site):
         latencies = [value for load in LOADS for value in latencies_ms(basis, site, found, load)]
@@ -153,14 +155,14 @@ def _carried(basis: Basis, site: Site) -> Rows:
             (
                 f"{found.hosts:,}",
                 f"{found.servers:,}",
-                _rate(found.rate_s),
-                _rate(found.uneven_s),
+                _thousands(found.rate_s),
+                _thousands(found.uneven_s),
                 short(found.batch),
                 *map(short, latencies),
             )
         )
-    headings = ("hosts", "Postgres", "even/s", "uneven/s", "batch", *quantiles)
-    return Rows("What is carried: operations a second, latencies in ms", 0, headings, rows)
+    headings = ("hosts", "servers", "even", "uneven", "batch", *quantiles)
+    return Rows("What is carried, thousands a second; ms at 50 and 75 % of it", 0, headings, rows)
 
 
 def _bottlenecks(basis: Basis, site: Site) -> Rows:
@@ -170,14 +172,16 @@ def _bottlenecks(basis: Basis, site: Site) -> Rows:
             found.next_bottleneck,
             f"{found.hosts:,}",
             f"{found.servers:,}",
-            _rate(found.next_rate_s),
+            _thousands(found.next_rate_s),
             short(found.api_cores),
-            _rate(found.ledger_gb_day),
+            short(rounded(found.ledger_gb_day, 3)),
         )
         for found in carried(basis, site)
     ]
-    headings = ("bottleneck", "the next one", "hosts", "Postgres", "that at", "API", "GB a day")
-    return Rows("Where the bottleneck is", 2, headings, rows)
+    headings = ("bottleneck", "the next one", "hosts", "servers", "that at", "API cores", "GB a day")
+    return Rows(
+        "Where the bottleneck is, and at what rate the next one comes, thousands a second", 2, headings, rows
+    )
 
 
 def _moves(basis: Basis, site: Site) -> Rows:
@@ -192,11 +196,11 @@ def _moved(basis: Basis, site: Site) -> Rows:
         (
             f"{hosts:,}",
             f"{servers:,}",
-            *(_rate(carry(made, hosts, servers, on).rate_s) for made, on in tried.values()),
+            *(_thousands(carry(made, hosts, servers, on).rate_s) for made, on in tried.values()),
         )
         for hosts, servers in _MOVED
     ]
-    return Rows("What changes would bring, operations/s", 0, ("hosts", "Postgres", *tried), rows)
+    return Rows("What changes would bring, thousands a second", 0, ("hosts", "servers", *tried), rows)
 
 
 def _agreed(found: Sequence[Agreement]) -> Rows:
