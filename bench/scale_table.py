@@ -57,7 +57,8 @@ def show(basis: Basis, site: Site, console: Console) -> None:
         shown = Table(title=found.title, title_justify="left", box=SIMPLE, pad_edge=False)
         for number, heading in enumerate(found.headings):
             is_word = number < found.words
-            least = 0 if is_word else max(len(row[number]) for row in found.rows)
+            whole = [] if is_word else [*heading.split(), *(row[number] for row in found.rows)]
+            least = max(map(len, whole), default=0)
             shown.add_column(
                 heading, justify="left" if is_word else "right", min_width=least, overflow="fold"
             )
@@ -76,7 +77,11 @@ def as_plain(basis: Basis, site: Site) -> dict[str, Any]:
             for load in LOADS
             for name, value in zip(("p50", "p99"), latencies_ms(basis, site, found, load), strict=True)
         }
-        rows.append({**asdict(found), **latencies})
+        figures = {
+            name: rounded(value) if isinstance(value, float) else value
+            for name, value in asdict(found).items()
+        }
+        rows.append({**figures, **latencies})
     return {
         "result": {"date": basis.date, "commit": basis.commit, "quick": basis.quick},
         "site": asdict(site),
@@ -147,7 +152,7 @@ def _costs(basis: Basis) -> Rows:
 
 
 def _carried(basis: Basis, site: Site) -> Rows:
-    quantiles = [f"{name} @{load * 100:.0f}" for load in LOADS for name in ("p50", "p99")]
+    quantiles = [f"{name}@{load * 100:.0f}" for load in LOADS for name in ("p50", "p99")]
     rows = []
     for found in carried(basis, site):
         latencies = [value for load in LOADS for value in latencies_ms(basis, site, found, load)]
