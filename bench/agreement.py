@@ -55,7 +55,11 @@ def agreements(basis: Basis) -> list[Agreement]:
             warm_s=_WARM * _seconds(row.ops_s),
         )
         hosts = "" if row.hosts == 1 else f", {row.hosts} hosts"
-        found.append(Agreement(f"{row.in_flight} in flight{hosts}", "operations/s", row.ops_s, seen.rate_s))
+        what = f"{row.in_flight} in flight{hosts}"
+        found.append(Agreement(what, "operations/s", row.ops_s, seen.rate_s))
+        for name, measured, share in (("p50", row.p50_ms, 0.5), ("p99", row.p99_ms, 0.99)):
+            if measured is not None:
+                found.append(Agreement(f"{what}, {name}", "ms", measured, seen.at_ms(share)))
     for load in basis.open:
         seen = _offered(this_machine(basis), load.offered_s)
         what = f"{load.load:.0%} load, {load.offered_s:,.0f}/s"

@@ -22,6 +22,7 @@ COPY_ROWS = 2_000
 """Of a COPY by which its rate is measured."""
 ROLES = ("host", "postgres", "nats", "client")
 _LANES, _HTTP, _WORKLOAD = "Binkeeper, lanes", "Binkeeper, HTTP", "spread"
+_ENTRY_BYTES = "SELECT pg_total_relation_size('ledger')::float8 / nullif(count(*), 0) FROM ledger"
 _BATCHED_FROM = 8
 """Requests in flight from which a commit is shared."""
 
@@ -42,11 +43,13 @@ class Cost(Struct, frozen=True):
 
 
 class Closed(Struct, frozen=True):
-    """A rate that was measured with so many requests under way."""
+    """What was measured with so many requests under way."""
 
     in_flight: int
     ops_s: float
     hosts: int = 1
+    p50_ms: float | None = None
+    p99_ms: float | None = None
 
 
 class Open(Struct, frozen=True):
@@ -145,14 +148,15 @@ def from_plain(text: str) -> Basis:
 
 
 async def entry_bytes_of(postgres_url: str) -> float:
-    """Return what an entry takes on the disk of a database, with indexes. Raises NotAResult without one."""
-    connection = await asyncpg.connect(postgres_url)
+    """Return what an entry takes on the disk of a database, with indexes. Raises NotAResult."""
     try:
-        found = await connection.fetchval(
-            "SELECT pg_total_relation_size('ledger')::float8 / nullif(count(*), 0) FROM ledger"
-        )
-    finally:
-        await connection.close()
+        connection = await asyncpg.connect(postgres_url)
+        try:
+            found = await connection.fetchval(_ENTRY_BYTES)
+        finally:
+            await connection.close()
+    except (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise NotAResult(f"Postgres: {error}") from None
     if found is None:
         raise NotAResult("the ledger is empty: it does not say what an entry takes")
     return rounded(float(found))
@@ -175,10 +179,11 @@ def _needed(result: Result, name: str) -> float:
 
 def _closed(result: Result, rows: Mapping[int, Throughput]) -> Iterator[Closed]:
     """Yield rates by requests in flight: from the rounds, which are the longer ones, else from growth."""
-    rates = {point.at: point.ops_s for point in result.growth.in_flight}
-    rates |= {in_flight: row.spread.median for in_flight, row in rows.items()}
-    for in_flight, ops_s in sorted(rates.items()):
-        yield Closed(in_flight, rounded(ops_s))
+    found = {point.at: Closed(point.at, rounded(point.ops_s)) for point in result.growth.in_flight}
+    for in_flight, row in rows.items():
+        told = row.latencies
+        found[in_flight] = Closed(in_flight, rounded(row.spread.median), 1, told.p50_ms, told.p99_ms)
+    yield from sorted(found.values(), key=lambda one: one.in_flight)
     for point in result.growth.hosts:
         if point.at > 1:
             yield Closed(max(rows), rounded(point.ops_s), point.at)

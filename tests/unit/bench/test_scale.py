@@ -7,7 +7,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from bench.agreement import agreements, latencies_ms
-from bench.basis import Basis, Cost, TooLittle, basis_of, from_plain, newest, plain
+from bench.basis import Basis, Cost, TooLittle, basis_of, entry_bytes_of, from_plain, newest, plain
 from bench.cli import app
 from bench.result import Growth, Latency, NotAResult, Percentiles, Point, Result, Throughput, write
 from bench.scale import COMMIT, HOST, LOG, MOVES, NATS, POSTGRES, Site, carry, changes, resources, zipf_shares
@@ -25,6 +25,7 @@ def row(
         workload="spread",
         in_flight=in_flight,
         rounds=[rate * 0.9, rate, rate * 1.1],
+        latencies=Percentiles(p50_ms=3.0, p99_ms=9.0),
         cpu_s_per_million=cpu,
     )
 
@@ -169,7 +170,7 @@ def test_the_model_and_the_simulation_agree_on_what_a_host_carries(basis: Basis)
 
 def test_everything_that_was_measured_is_simulated(basis: Basis) -> None:
     found = agreements(basis)
-    assert len(found) == len(basis.closed) + 2 * len(basis.open)
+    assert len(found) == len(basis.closed) + 2 * 3 + 2 * len(basis.open)
     by_what = {one.what: one for one in found}
     assert abs(by_what["200 in flight"].error_pct) < 30
     assert by_what["200 in flight"]._replace(simulated=10_000.0).error_pct == pytest.approx(-50)
@@ -192,6 +193,34 @@ def test_the_table_fits_into_a_narrow_terminal(basis: Basis) -> None:
     assert max(map(len, output.getvalue().splitlines())) <= 80
     assert "…" not in output.getvalue()
     assert len(as_plain(basis, Site())["carried"]) == len(carried(basis, Site()))
+
+
+class Database:
+    """A database in which an entry takes so much."""
+
+    entry_bytes: float | None = 401.26
+
+    async def fetchval(self, query: str) -> float | None:
+        assert "pg_total_relation_size('ledger')" in query
+        return self.entry_bytes
+
+    async def close(self) -> None:
+        pass
+
+
+async def test_a_database_tells_what_an_entry_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def connect(url: str) -> Database:
+        if url != "postgres://there":
+            raise OSError("nobody listens")
+        return Database()
+
+    monkeypatch.setattr("asyncpg.connect", connect)
+    assert await entry_bytes_of("postgres://there") == 401.3
+    with pytest.raises(NotAResult, match="nobody listens"):
+        await entry_bytes_of("postgres://away")
+    monkeypatch.setattr(Database, "entry_bytes", None)
+    with pytest.raises(NotAResult, match="empty"):
+        await entry_bytes_of("postgres://there")
 
 
 def test_the_newest_result_is_taken(tmp_path: Path) -> None:
@@ -228,3 +257,18 @@ def test_the_documents_tables_are_those_of_the_costs_that_it_names() -> None:
     """`binkeeper bench scale RESULT --page docs/scale.md --picture docs/pictures/scale.svg` mends it."""
     page = PAGE.read_text(encoding="utf-8")
     assert page_with(page, kept_in(page)) == page
+
+
+def test_what_the_document_says_of_its_tables_holds() -> None:
+    basis = kept_in(PAGE.read_text(encoding="utf-8"))
+    one, ten, hundred, thousand = (carry(basis, hosts, 1) for hosts in (1, 10, 100, 1_000))
+    assert one.bottleneck == HOST
+    assert ten.rate_s == pytest.approx(10 * one.rate_s)
+    assert hundred.bottleneck == thousand.bottleneck == POSTGRES
+    assert thousand.rate_s < hundred.rate_s
+    assert carry(basis, 1_000, 100).uneven_s < 12.5 * one.rate_s
+    assert one.api_cores is not None
+    assert one.api_cores > 1
+    for found in agreements(basis):
+        if found.unit != "ms":
+            assert abs(found.error_pct) < 50, found
