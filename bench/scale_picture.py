@@ -31,8 +31,8 @@ def draw(basis: Basis, site: Site, path: Path) -> None:
                 label=f"{servers:,} Postgres" + (", as it is built" if servers == 1 else ""),
             )
             beyond = [(one.hosts, one.rate_s) for one in found if one.bottleneck != HOST]
-            label = {"label": "a host is not the bottleneck"} if servers == 1 else {}
-            axes.plot(*columns(beyond), **_CIRCLES, **label)
+            label = "a host is not the bottleneck" if servers == 1 else None
+            axes.plot(*columns(beyond), label=label, **_CIRCLES)
         uneven = [(hosts, carry(basis, hosts, hosts, site).uneven_s) for hosts in _HOSTS]
         axes.plot(*columns(uneven), color="#444444", linestyle=":", label="uneven demand, any number")
         axes.set_xscale("log")
