@@ -1,6 +1,7 @@
 """TigerBeetle as a peer, as far as it goes without its server: a ledger in memory stands in for it."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
