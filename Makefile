@@ -49,12 +49,16 @@ fuzz: $(VENV)/dev.stamp ## attack the product from outside for minutes; FUZZ="la
 	@$(BIN)/python -m tests.fuzz $(FUZZ) $(if $(CASES),--cases $(CASES)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 .PHONY: bench
-bench: $(VENV)/dev.stamp ## measure against peers and limits, in three minutes; ARGS="--json"
-	@$(BIN)/python -m bench figures $(ARGS)
+bench: $(VENV)/dev.stamp ## measure against peers, in a quarter of an hour; writes a report to bench/results
+	@$(BIN)/binkeeper bench $(ARGS)
+
+.PHONY: bench-quick
+bench-quick: $(VENV)/dev.stamp ## the same figures from less of everything, in two minutes; ARGS="--json"
+	@$(BIN)/binkeeper bench --quick $(ARGS)
 
 .PHONY: limits
 limits: $(VENV)/dev.stamp ## measure how far the figures could go, around a host that decides nothing
-	@$(BIN)/python -m bench limits $(ARGS)
+	@$(BIN)/binkeeper bench limits $(ARGS)
 
 .PHONY: simulate
 simulate: $(VENV)/dev.stamp ## play 500 seeded histories with faults; ARGS="--runs 100 --seed 7"
@@ -66,7 +70,7 @@ simulate-mutants: $(VENV)/dev.stamp ## see that the simulation finds each seeded
 
 .PHONY: overload
 overload: $(VENV)/dev.stamp ## offer 1.5 and 3 times what this machine carries, in three minutes; ARGS="--json"
-	@$(BIN)/python -m bench overload $(ARGS)
+	@$(BIN)/binkeeper bench overload $(ARGS)
 
 .PHONY: nodes
 nodes: $(VENV)/dev.stamp ## lose and add nodes of a Ray cluster of three on this machine, in six minutes

@@ -131,8 +131,18 @@ class Committer:
                 await self._commit(batch)
                 self.is_committing = False
                 self._passed.set()
+                if len(batch.requests) > 1:
+                    await self._gathered()
             if not self._wake.is_set():
                 self._idle.set()
+
+    async def _gathered(self) -> None:
+        """Let what lies in the sockets be decided first: a larger batch costs each of its requests less.
+
+        Nobody waits for it where there is nothing: two turns of the loop, one to read and one to decide.
+        """
+        await self._sleep(0)
+        await self._sleep(0)
 
     async def _commit(self, batch: Batch) -> None:
         """Make a batch durable, however often it takes, then let its answers go.

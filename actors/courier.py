@@ -41,7 +41,7 @@ _MESSAGES_PER_TURN = 64
 _BUFFER_ENTRIES_MAX = 100_000
 """Committed entries kept for the courier; beyond it they are read from the ledger again."""
 _SHARE_MIN, _SHARE_MAX = 0.12, 0.25
-"""The share of the host's time that the courier takes while commands wait: the most when its buffer is full,
+"""The share of the host's time that the courier takes while commands wait: the more its buffer is filled,
 since reading entries from the ledger again costs more than sending them now."""
 _S_PER_ENTRY = 6e-6
 _S_PER_MESSAGE = 30e-6
@@ -129,6 +129,7 @@ class Courier:
                 await self._save_cursors()
                 is_idle = not await self._woken()
             self._wake.clear()
+            is_busy = self._host.in_flight > 0
             try:
                 if is_idle:  # Streams that were away may have forgotten what nobody would send again.
                     await self._streams.ledger_tails([])
@@ -144,8 +145,8 @@ class Courier:
             if now_s - saved_s > _CURSORS_EVERY_S:
                 saved_s = now_s
                 await self._save_cursors()
-            if not self._host.in_flight:
-                debt_s = 0.0  # Nobody waited for the time that was taken.
+            if not is_busy:
+                debt_s = 0.0  # Nobody waited when the round began: what it took is no debt.
                 continue
             share = self._share()
             debt_s = max(0.0, debt_s + spent_s - (now_s - before_s) * share)
@@ -153,7 +154,7 @@ class Courier:
                 await self._host.sleep(debt_s / share)
 
     def _share(self) -> float:
-        return _SHARE_MIN + (_SHARE_MAX - _SHARE_MIN) * min(1.0, self.lag / _BUFFER_ENTRIES_MAX)
+        return _SHARE_MIN + (_SHARE_MAX - _SHARE_MIN) * min(1.0, self._buffered / _BUFFER_ENTRIES_MAX)
 
     async def _woken(self) -> bool:
         """Wait for something to broadcast; False when nothing came for a while."""
@@ -181,15 +182,15 @@ class Courier:
         chosen = [number for number in self._pending if self._is_ours(number)]
         self._pending.clear()
         await self._find_cursors([number for number in chosen if self._tracks[number].cursor < 0])
-        chosen.sort(key=self._must_be_read)
         messages: list[Message] = []
         sent: list[tuple[Track, list[Entry]]] = []
+        more: list[int] = []
         room = _ENTRIES_PER_ROUND
         encoded = 0
         for number in chosen:
-            track = self._tracks[number]
             if not self._is_ours(number):
                 continue
+            track = self._tracks[number]
             if room <= 0 or track.cursor < 0:  # One that was taken over meanwhile starts anew.
                 self._pending[number] = None
                 continue
@@ -207,7 +208,8 @@ class Courier:
                 encoded = 0
                 await self._host.sleep(0)
             if entries[-1].seq < track.committed_seq:
-                self._pending[number] = None
+                more.append(number)
+        self._pending |= dict.fromkeys(more)  # After those that found no room: each has its turn.
         self._doubt_others(sent)
         if messages:
             await self._publish(messages)
@@ -266,11 +268,6 @@ class Courier:
             after_seq = entries[-1].seq
         track.looks_back = False
 
-    def _must_be_read(self, number: int) -> bool:
-        """Whether a partition's next entries are in the ledger only: what is fresh need not wait for them."""
-        track = self._tracks[number]
-        return track.cursor < track.missing_until
-
     async def _entries_after_cursor(self, track: Track, most: int) -> list[Entry]:
         until_seq = track.missing_until
         if track.cursor < until_seq:
@@ -288,7 +285,9 @@ class Courier:
     # Cursors
 
     async def _save_cursors(self) -> None:
-        """Remember up to where entries and bins are both broadcast for certain."""
+        """Remember up to where entries and bins are both broadcast for certain; forget what others own."""
+        for number in [number for number in self._tracks if number not in self._host.owned]:
+            self._buffered -= len(self._tracks.pop(number).buffer)
         done = {number: track.cursor for number, track in self._tracks.items() if self._is_ours(number)}
         for number, first_seq in self.bins.first_seqs():
             if number in done:

@@ -75,6 +75,7 @@ def bench(
         return
     from bench.plan import QUICK, Plan  # noqa: PLC0415
     from bench.report import show, write_report  # noqa: PLC0415
+    from bench.result import write  # noqa: PLC0415
     from bench.run import measure  # noqa: PLC0415
 
     asked = {"rounds": rounds, "seconds": seconds, "seed": seed}
@@ -82,6 +83,7 @@ def bench(
     plan = dataclasses.replace(QUICK if quick else Plan(), **given)  # type: ignore[arg-type]
     result = _measured(lambda plan, say: measure(plan, say, sales), plan)
     folder = out or _RESULTS / result.date[:16].replace(":", "")
+    write(result, folder)
     write_report(result, folder)
     if as_json:
         typer.echo(json.dumps(result.figures, indent=1))

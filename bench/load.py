@@ -7,10 +7,11 @@ a line on stdout. It ends when stdin does.
 import asyncio
 import inspect
 import json
+import os
 import sys
 from collections.abc import Awaitable
 from importlib import import_module
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, TextIO, cast
 
 import uvloop
 
@@ -49,8 +50,16 @@ async def connected(kind: str, connection: dict[str, Any]) -> Load:
     return cast("Load", await load if inspect.isawaitable(load) else load)
 
 
+def _own_stdout() -> TextIO:
+    """Return a stdout that is ours alone: what libraries print there goes to stderr from now on."""
+    own = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    return own
+
+
 async def serve(kind: str) -> None:
     """Make the loads that are asked for, one after another."""
+    told = _own_stdout()
     load = await connected(kind, json.loads(sys.stdin.readline()))
     loop = asyncio.get_running_loop()
     try:
@@ -62,8 +71,8 @@ async def serve(kind: str) -> None:
                 answer = await perform(workload, asked.pop("salt"), **asked)
             except Exception as fault:  # noqa: BLE001 - told to whoever asked
                 answer = {"failed": f"{type(fault).__name__}: {fault}"}
-            sys.stdout.write(json.dumps(answer) + "\n")
-            sys.stdout.flush()
+            told.write(json.dumps(answer) + "\n")
+            told.flush()
     finally:
         await load.close()
 

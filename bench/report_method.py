@@ -10,8 +10,11 @@ METHOD = """\
   of latency under a load.
 - **Latency by an open loop.** Each request has a time at which it is due, whatever became of those before
   it, and its latency counts from that time: one that waits for the generator, for a connection or in a
-  full socket waits all the same. There is no coordinated omission. The load is a share of the contender's
-  own capacity in this run. Latencies are kept by HdrHistogram, to three digits, and none is left out.
+  full socket waits all the same. There is no coordinated omission. The load is a share of Binkeeper's own
+  capacity in this run; peers are offered the same requests a second, whether they can carry them or not.
+  Latencies are kept by HdrHistogram, to three digits, and none is left out.
+- **Commit to subscriber** counts from the caller's answer, the first moment at which anybody can know of
+  the commit, until a subscriber in the same process has the entry's message.
 - **The same for all.** The same bins, quantities and random keys; a key that comes again does not reserve
   again.
 - **Durable, everybody.** `fsync` and `synchronous_commit` are on in Postgres, `appendfsync always` in

@@ -6,6 +6,7 @@ import datetime as dt
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ RATIOS = {
     "lanes_vs_redis_32": ("lanes_32_spread_ops_s", "redis_32_spread_ops_s"),
     "lanes_vs_redis_256": ("lanes_spread_ops_s", "redis_256_spread_ops_s"),
     "lanes_vs_copy": ("lanes_spread_ops_s", "copy_rows_s"),
+    "lanes_vs_redis_pipelined": ("lanes_spread_ops_s", "redis_pipelined_spread_ops_s"),
     "lanes_vs_batched": ("lanes_spread_ops_s", "batched_spread_ops_s"),
     "http_spread_vs_orm": ("http_spread_ops_s", "orm_spread_ops_s"),
     "http_hot_vs_orm": ("http_flash_sale_ops_s", "orm_flash_sale_ops_s"),
@@ -47,6 +49,8 @@ RATIOS = {
     "alone_vs_commit": ("alone_spread_p50_ms", "commit_p50_ms"),
 }
 """The figures that are ours over theirs, round by round."""
+_COMPARED = {*chain(*RATIOS.values()), "alone_spread_ops_s"}
+"""What is measured when not everything is."""
 
 
 class Run:
@@ -86,7 +90,8 @@ class Run:
                     await self._round(number)
                 await self._open_loop()
             self._known |= await measure_actors(ring)
-            self._known |= await replay(ring, self._sales)
+            if self._plan.is_whole or self._sales:
+                self._known |= await replay(ring, self._sales)
             await self._growth.against_in_flight()
             await self._growth.against_lines()
             await self._growth.against_hosts()
@@ -119,15 +124,15 @@ class Run:
         ring, plan = self._ring, self._plan
         lanes_32 = dataclasses.replace(ring.lanes, key="lanes_32", in_flight=plan.clients)
         alone = dataclasses.replace(ring.lanes, key="alone", in_flight=1)
+        single = (self.spread, self.hot)
         who: list[tuple[Contender, tuple[Workload, ...]]] = [
-            (ring.lanes, (self.spread, self.hot, self.retail)),
+            (ring.lanes, (*single, self.retail)),
             (ring.warehouse, (self.warehouse,)),
             (lanes_32, (self.spread,)),
             (alone, (self.spread,)),
-            (ring.http, (self.spread, self.hot, self.orders)),
+            (ring.http, (*single, self.orders)),
             (ring.batches, (self.spread,)),
         ]
-        single = (self.spread, self.hot)
         more = {
             "procedure": (*single, self.retail),
             "expert": (*single, self.orders),
@@ -140,6 +145,7 @@ class Run:
             Throughput(contender, workload, contender.in_flight)
             for contender, workloads in who
             for workload in workloads
+            if plan.is_whole or f"{contender.key}_{workload.name.replace('-', '_')}_ops_s" in _COMPARED
         ]
 
     # A round
@@ -181,17 +187,17 @@ class Run:
         capacity = self._samples.median("lanes_spread_ops_s")
         for load in self._plan.loads:
             await paces.offer(ring.lanes, self.spread, load=load, rate=load * capacity)
-        for load in self._plan.loads:
+        for load in self._plan.loads if self._plan.is_whole else ():
             rate = load * self._samples.median("http_spread_ops_s")
             await paces.offer(ring.http, self.spread, load=load, rate=rate)
         for peer in ring.peers.values():
-            if peer.key in _DURABLE_PEERS:
+            if peer.key in _DURABLE_PEERS and any(e.contender is peer for e in self._measured):
                 await paces.offer(peer, self.spread, load=0.75, rate=0.75 * capacity)
         self._broadcast = await paces.heard(self.spread, load=0.5, rate=0.5 * capacity)
 
     async def _recover(self) -> None:
         """Kill the host: with few bins and many, at rest and under load."""
-        for load_s in (0.0, _TAIL_S):
+        for load_s in (0.0, _TAIL_S) if self._plan.is_whole else (_TAIL_S,):
             self._say(f"killing the host with {self._growth.largest.bins:,} bins")
             self._recoveries.append(await recover(self._ring, self._growth.largest, load_s=load_s))
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from bench.cli import app as bench
 from binkeeper.errors import StartError
 
 app = typer.Typer(
@@ -16,6 +17,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_show_locals=False,
 )
+
+app.add_typer(bench, name="bench")
 
 Home = Annotated[
     Path | None, typer.Option("--home", help="Folder of all embedded data (default .binkeeper).")

@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 
 from tests.end_to_end.running import Running, receive, stock_of
-from tests.waiting import until
+from tests.waiting import InVain, until
 
 SKUS = 16
 CALLERS = 12
@@ -160,7 +160,7 @@ class Workload:
 
             try:
                 await until(all_agrees, "stock is what was acknowledged", TENTATIVE_S_MAX)
-            except AssertionError:
+            except InVain:
                 raise AssertionError(await differing()) from None
             for reservation, state in self.expected.states.items():
                 told = (await http.get(f"/reservations/{reservation}")).json()

@@ -20,6 +20,7 @@ from tests.component.actors.world import PARTITIONS, World, until
 from tests.fuzz.stream_attacks import KINDS, Scene
 from tests.fuzz.tally import Case, Tally
 from tests.fuzz.target import MIB, MemoryWatch, own_memory_bytes
+from tests.waiting import InVain
 
 _DEADLINE_S = 60.0
 _OPERATION_S_MAX = 20.0
@@ -96,7 +97,7 @@ async def _until_all_is_there(scene: Scene) -> None:
     async with asyncio.timeout(_DEADLINE_S):
         while True:
             await scene.world.receive("TEA", 1)  # The courier notices what others did when it has work.
-            with contextlib.suppress(AssertionError):
+            with contextlib.suppress(InVain):
                 await until(lambda: not scene.world.hosts[0].courier.lag, 1.0)
                 if await scene.look():
                     return

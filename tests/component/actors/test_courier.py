@@ -155,12 +155,17 @@ async def test_the_share_of_the_broadcast_grows_with_its_lag(monkeypatch: pytest
         courier = w.hosts[0].courier
         await until(lambda: courier.lag == 0)
         shares = [courier._share()]
-        w.streams.is_away = True
-        for _ in range(2):
-            await work(w, 5)
-            shares.append(courier._share())
-        assert shares[0] < shares[1] == shares[2] == _SHARE_MAX
-        w.streams.is_away = False
+        gated = GatedStreams(w)
+        courier._streams = gated
+        with gated.gate.held():
+            await w.receive("TEA", 1)
+            await until(lambda: gated.gate.waiting == 1)
+            for _ in range(10):
+                await w.receive("TEA", 1)
+                shares.append(courier._share())
+        assert shares == sorted(shares)
+        assert len(set(shares)) == 11
+        assert shares[-1] == _SHARE_MAX
         await until(lambda: courier.lag == 0)
         assert courier._share() == shares[0]
 
@@ -234,12 +239,15 @@ async def test_who_fell_behind_reads_what_it_missed_and_not_what_comes_meanwhile
     monkeypatch.setattr("actors.courier._BUFFER_ENTRIES_MAX", 5)
     async with world() as w:
         await until(lambda: w.hosts[0].courier.lag == 0)
-        w.streams.is_away = True
-        for _ in range(7):
-            await w.receive("TEA", 1)
+        gated = GatedStreams(w)
+        w.hosts[0].courier._streams = gated
         reads = CountedReads(w, monkeypatch)
         with reads.gate.held():
-            w.streams.is_away = False
+            with gated.gate.held():
+                await w.receive("TEA", 1)
+                await until(lambda: gated.gate.waiting == 1)
+                for _ in range(7):  # The buffer overflows while the first is sent.
+                    await w.receive("TEA", 1)
             await until(lambda: reads.gate.waiting == 1)
             reads.after.clear()
             for _ in range(3):
@@ -247,6 +255,26 @@ async def test_who_fell_behind_reads_what_it_missed_and_not_what_comes_meanwhile
         await until(lambda: w.hosts[0].courier.lag == 0)
         assert reads.after == []
         assert is_complete(w)
+
+
+async def test_who_found_no_room_in_a_round_is_first_in_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("actors.courier._ENTRIES_PER_MESSAGE", 2)
+    monkeypatch.setattr("actors.courier._ENTRIES_PER_ROUND", 4)
+    skus = {number_of(sku): sku for sku in (f"SKU-{n}" for n in range(40))}
+    async with world() as w:
+        await until(lambda: w.hosts[0].courier.lag == 0)
+        gated = GatedStreams(w)
+        w.hosts[0].courier._streams = gated
+        with gated.gate.held():
+            await w.receive("TEA", 1)
+            await until(lambda: gated.gate.waiting == 1)
+            before = len(w.streams.ledger)
+            for _ in range(6):
+                for sku in skus.values():
+                    await w.receive(sku, 1)
+        await until(lambda: w.hosts[0].courier.lag == 0)
+        sent = [int(message.subject.split(".")[1]) for message in w.streams.ledger[before:]]
+        assert set(sent[: len(skus)]) >= set(skus) - {number_of("TEA")}
 
 
 async def test_what_is_broadcast_while_nobody_waits_is_not_made_up_for_later(
@@ -261,7 +289,9 @@ async def test_what_is_broadcast_while_nobody_waits_is_not_made_up_for_later(
             w.streams.is_away = False
             await until(lambda: courier.lag == 0)
         host.in_flight += 1  # Somebody waits from now on.
-        for _ in range(3):
-            await w.receive("TEA", 1)
-            await until(lambda: courier.lag == 0)
-        host.in_flight -= 1
+        try:
+            for _ in range(3):
+                await w.receive("TEA", 1)
+                await until(lambda: courier.lag == 0)
+        finally:
+            host.in_flight -= 1
