@@ -55,9 +55,11 @@ class Growth:
         """Measure with more hosts, in the product as it runs."""
         ring = self._ring
         workload = spread(ring.plan.bins, ring.plan.seed)
+        standbys = len(ring.product.host_pids()) - 1
         for hosts in ring.plan.growth_hosts:
             ring.say(f"growth: hosts {hosts}")
             await self._rebalance(hosts)
+            await ring.probe.standbys_back(hosts + standbys)
             await ring.product_store.rest()
             self.hosts.append({"at": hosts, **await self._ops_s(ring.lanes, workload, ring.plan.in_flight)})
         if self.hosts and self.hosts[-1]["at"] != 1:

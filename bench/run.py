@@ -92,6 +92,7 @@ class Run:
             self._known |= await measure_actors(ring)
             if self._plan.is_whole or self._sales:
                 self._known |= await replay(ring, self._sales)
+                await ring.product_store.rest()
             await self._growth.against_in_flight()
             await self._growth.against_lines()
             await self._growth.against_hosts()
