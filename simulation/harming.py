@@ -206,10 +206,18 @@ class Harming:
         return number in self._entries and self._entries[number].seq == seq
 
     def _claimed(self, number: int) -> None:
-        """Note that somebody takes a partition: if it has to apply a harmed entry, it must not serve it."""
-        was = self._entries.get(number)
-        if was is not None and was.seq > self._world.storage.database.partitions[number].snapshot_seq:
+        """Note that somebody takes a partition: if it has to apply a harmed entry, it must not serve it.
+
+        If the owner that died has still written a snapshot that lies behind the entry, nobody has to. Where
+        its checksum holds, nobody can tell either, and it is put right.
+        """
+        was, tables = self._entries.get(number), self._world.storage.database.partitions[number]
+        if was is None:
+            return
+        if was.seq > tables.snapshot_seq:
             self._refused_s.setdefault(number, self._world.loop.time())
+        elif tables.checksums[was.seq] == checksum(tables.ledger[was.seq - 1]):
+            self._restore(number)
 
     def is_refused_since(self, number: int, at_s: float) -> bool:
         """Whether nobody may have served a partition from an instant until now."""
