@@ -49,7 +49,7 @@ fuzz: $(VENV)/dev.stamp ## attack the product from outside for minutes; FUZZ="la
 	@$(BIN)/python -m tests.fuzz $(FUZZ) $(if $(CASES),--cases $(CASES)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 .PHONY: bench
-bench: $(VENV)/dev.stamp ## measure against peers, in a quarter of an hour; writes a report to bench/results
+bench: $(VENV)/dev.stamp ## measure against peers, in 15 to 17 minutes; writes a report to bench/results
 	@$(BIN)/binkeeper bench $(ARGS)
 
 .PHONY: bench-quick
