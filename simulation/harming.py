@@ -216,7 +216,9 @@ class Harming:
             return
         if was.seq > tables.snapshot_seq:
             self._refused_s.setdefault(number, self._world.loop.time())
-        elif tables.checksums[was.seq] == checksum(tables.ledger[was.seq - 1]):
+        elif number not in self._refused_s and tables.checksums[was.seq] == checksum(
+            tables.ledger[was.seq - 1]
+        ):
             self._restore(number)
 
     def is_refused_since(self, number: int, at_s: float) -> bool:
