@@ -44,13 +44,12 @@ def cluster() -> Iterator[None]:
 
 
 _JOINS = """
-import sys, threading, time
+import sys, threading
 from actors.ray_head import join_ray, leave_ray
+from tests.waiting import wait_until
 join_ray(sys.argv[1])
-deadline_s = time.monotonic() + 20
-while "ray_listen_error_messages" in {thread.name for thread in threading.enumerate()}:
-    assert time.monotonic() < deadline_s, "it listens"
-    time.sleep(0.05)
+listener = "ray_listen_error_messages"
+wait_until(lambda: listener not in {thread.name for thread in threading.enumerate()}, "it listens", 20)
 leave_ray()
 """
 
